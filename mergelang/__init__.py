@@ -1,0 +1,1 @@
+"""mergelang: compose models out of models."""
