@@ -1,0 +1,1 @@
+"""Pure drawing: graph, plan and progress to text."""

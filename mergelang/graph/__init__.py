@@ -1,0 +1,1 @@
+"""Typed program to a DAG of interned nodes; passes by name."""

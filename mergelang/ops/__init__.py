@@ -1,0 +1,1 @@
+"""Merge operators: signatures and bodies without torch, the registry, schedules, patterns."""

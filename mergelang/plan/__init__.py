@@ -1,0 +1,1 @@
+"""DAG and tensors to tasks: order, memory, bytes, layout."""

@@ -1,0 +1,1 @@
+"""Executes a plan: blocks, reader, writer, workers, events."""

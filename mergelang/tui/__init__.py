@@ -1,0 +1,1 @@
+"""The terminal view. The only package that imports textual."""
