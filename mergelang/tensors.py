@@ -1,0 +1,103 @@
+"""What a tensor is before anyone reads it: dtype, shape, layer, roles; and a model as a set of them.
+
+The base of `ops`, `models`, `check` and `plan`. Knows no files and no torch.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+DTYPES: dict[str, int] = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+"""Bytes an element of each dtype we know, by its name in safetensors."""
+
+MERGEABLE = frozenset({"F64", "F32", "F16", "BF16"})
+"""Dtypes that take part in arithmetic; all others are only copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Dtype (as safetensors names it) and shape of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Elements; 1 for a 0-d tensor, 0 for an empty one."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * DTYPES[self.dtype]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a model a tensor stands: what schedules and patterns look at.
+
+    `layer` is 0-based, None outside the layers; `layers` is how many the expression has.
+    """
+
+    name: str
+    layer: int | None = None
+    layers: int = 0
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Layering:
+    """How the layers of a model are numbered: `prefix + str(i) + "." + rest`."""
+
+    prefix: str = ""
+    count: int = 0
+
+    def split(self, name: str) -> tuple[int | None, str]:
+        """Layer and rest of the name; (None, name) outside the layers."""
+        if not self.count or not name.startswith(self.prefix):
+            return None, name
+        number, dot, rest = name[len(self.prefix) :].partition(".")
+        if not dot or not number.isdigit() or int(number) >= self.count:
+            return None, name
+        return int(number), rest
+
+    def join(self, layer: int, rest: str) -> str:
+        return f"{self.prefix}{layer}.{rest}"
+
+
+@dataclass(frozen=True, eq=False)
+class Inventory:
+    """The tensors of a model or of a model expression: types by name, layers, roles by name.
+
+    Iterates names in the order of the file(s). `roles` may leave names out.
+    """
+
+    tensors: Mapping[str, TensorType]
+    layering: Layering = Layering()
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
+    def __getitem__(self, name: str) -> TensorType:
+        return self.tensors[name]
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def place(self, name: str) -> Place:
+        layer, _ = self.layering.split(name)
+        return Place(name, layer, self.layering.count, self.roles.get(name, frozenset()))
+
+    @cached_property
+    def nbytes(self) -> int:
+        return sum(kind.nbytes for kind in self.tensors.values())
