@@ -5,10 +5,12 @@ it from here.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
+
+from mergelang.ops.expr import Value, structure
 
 
 class Model:
@@ -190,18 +192,20 @@ class Operator:
         """
         if self.signature.arranges:
             return self.body(*inputs, **self._arguments(len(inputs), options))
-        from mergelang.ops.expr import Value, structure
+        result = self.body(*inputs, **self._arguments(len(inputs), options))
+        key = self.key([value.key for value in inputs], options)
+        return Value(result.expr, key, result.context)
 
+    def key(self, inputs: Sequence[bytes], options: Mapping[str, Any]) -> bytes:
+        """The structural key of a call: the operator, its inputs' keys, the words and draws among
+        its options that are not the default. Numbers that steer are left out, on purpose."""
         words = [
             f"{option.name}={options[option.name]}"
             for option in self.signature.options
             if isinstance(option.kind, Choice | Integer)
-            and option.name in options
-            and options[option.name] != option.default
+            and options.get(option.name, option.default) != option.default
         ]
-        result = self.body(*inputs, **self._arguments(len(inputs), options))
-        key = structure(self.name, *(value.key for value in inputs), *words)
-        return Value(result.expr, key, result.context)
+        return structure(self.name, *inputs, *words)
 
     def _arguments(self, count: int, options: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {}

@@ -1,0 +1,105 @@
+"""The typed program: what the checker makes of a recipe, and all that graph and plan need of it.
+
+A `Term` is a model-valued expression whose names are resolved, whose options are complete and in
+range, whose mass is known. Terms share: a `let` used twice is one object.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mergelang.check.schedule import Schedule
+from mergelang.errors import Diagnostic
+from mergelang.lang import ast
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.ops.layout import Layout
+from mergelang.source import Span
+from mergelang.tensors import Inventory
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One model-valued expression.
+
+    `op` says which, with these inputs and options:
+
+        source      none              {"reference": Reference}
+        add, sub    left, right       {}
+        scale       one               {"by": Schedule}        (`x * t`, `t * x`, `x / t`, `-x`)
+        as_model    one               {}
+        slice       one               {"low": int, "high": int | None}
+        match       one an arm        {"patterns": tuple[ast.Pattern, ...]}
+        from_base   base, delta       {}   (`base:` of a task-vector operator: base plus delta)
+        an operator its inputs        its options, complete: a Schedule for every `Number`, Python
+                                      values for the others; for an `each` option a tuple, one for
+                                      every input
+
+    A task-vector operator with `base:` is checked into `from_base(base, op(sub(x1, base), ...))`,
+    so that operators of that kind only ever see deltas.
+
+    `policy` holds `missing:` and `mismatch:` of a call: the word "skip" or a Term (`from(x)`).
+    `donor` is the Term that config, sidecar files and the default dtype come from. `name` is the
+    name that a statement gave to the expression. `seed` is that of the file where it stands.
+    `inventory` (and `layout` of an operator that arranges, and of a slice) is None when the sources
+    were not looked at. `dropped`: reason -> names of input tensors that this expression leaves out.
+    """
+
+    op: str
+    inputs: "tuple[Term, ...]"
+    options: Mapping[str, Any]
+    span: Span
+    mass: Schedule
+    seed: int = 0
+    name: str | None = None
+    policy: "Mapping[str, Term | str]" = field(default_factory=dict)
+    donor: "Term | None" = None
+    inventory: Inventory | None = None
+    layout: Layout | None = None
+    dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Destination:
+    """One `output` statement.
+
+    `path` is absolute; `text` as written. `options` are complete: dtype (safetensors' name, or
+    None for that of the donor), shards (bytes).
+    """
+
+    text: str
+    path: str
+    term: Term
+    options: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """One `param` of the main file, with the value in force."""
+
+    name: str
+    value: Any
+    default: Any
+    record: Mapping[str, Any]
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A checked recipe. `terms`: every named model expression of the main file, in its order.
+
+    `checkpoints`: each opened source by its reference; empty when sources were not looked at.
+    """
+
+    tree: ast.Recipe
+    outputs: tuple[Destination, ...]
+    terms: Mapping[str, Term]
+    params: Mapping[str, Parameter]
+    checkpoints: Mapping[Reference, Checkpoint]
+    seed: int
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        return tuple(each for each in self.diagnostics if not each.is_error)
