@@ -39,8 +39,8 @@ REDUCTIONS = {"sum": SCALAR, "dot": SCALAR, "count": SCALAR, "largest": SCALAR, 
 """What needs passes over the whole tensor. `top` takes several."""
 
 SCALARS = frozenset(
-    {"const", "add", "sub", "mul", "div", "neg", "abs", "sqrt", "sin", "cos", "acos", "exp", "log",
-     "min", "max", "lt", "le", "eq", "where"}
+    {"const", "add", "sub", "mul", "div", "neg", "abs", "sign", "sqrt", "sin", "cos", "acos", "exp", "log",
+     "min", "max", "lt", "le", "eq", "and", "or", "not", "where"}
 )  # fmt: skip
 """Arithmetic between scalars, in float64."""
 

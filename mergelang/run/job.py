@@ -1,0 +1,271 @@
+"""One output tensor being computed: passes over its blocks until nothing is pending, then its bytes.
+
+Each pass computes every reduction whose inputs are known, and keeps only scalars; the last pass
+writes. Spans of a pass are independent and may run on any thread in any order.
+"""
+
+import math
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+import torch
+
+from mergelang.errors import RunError
+from mergelang.ops.expr import CHOICE, Expr, Extent
+from mergelang.run.machine import TORCH, Files, Machine
+from mergelang.run.reduce import reducer
+from mergelang.run.tape import Tape, compile_pass, pending
+from mergelang.tensors import TensorType
+
+SPAN = 1 << 21
+"""Elements of a span, the piece of a pass that one thread takes at a time."""
+
+_LIMIT = {"F16": 65520.0, "BF16": 3.3961775292304601e38}
+"""Magnitudes from which on rounding to the dtype gives infinity."""
+
+
+class Sink(Protocol):
+    """Takes the bytes of a tensor, span by span, each span in order."""
+
+    def open_span(self, first_byte: int) -> Callable[[memoryview], None]: ...
+
+
+class Job:
+    """The evaluation of `root` into a tensor of type `type`, whose bytes go to `sink`."""
+
+    def __init__(
+        self,
+        name: str,
+        root: Expr,
+        type: TensorType,
+        sink: Sink,
+        *,
+        block: int,
+        files: Files,
+        allow_nonfinite: bool = False,
+    ):
+        self.name, self.root, self.type, self.sink = name, root, type, sink
+        self.block, self.files = block, files
+        self.count = type.count
+        self.passes = 0
+        self._allow = allow_nonfinite
+        exprs = _below(root)
+        self.wide = any(e.op == "load" and e.attr.type.dtype == "F64" for e in exprs)
+        self.dtype = torch.float64 if self.wide else torch.float32
+        self._todo = pending(root)
+        self._needs = {e: [p for a in e.args for p in pending(a)] for e in self._todo}
+        self._known: dict[Expr, Any] = {}
+        self._held: dict[Expr, torch.Tensor] = {}
+        self._checked: set[Expr] = set()
+        self._begin()
+
+    @property
+    def finished(self) -> bool:
+        return self._final and self._ended
+
+    def spans(self) -> range:
+        """The numbers of the spans of the current pass."""
+        return range(max(1, -(-self.count // self._span)))
+
+    def run_span(self, machine: Machine, number: int) -> None:
+        """One span of the current pass."""
+        first = number * self._span
+        last = min(self.count, first + self._span)
+        for expr in self._tape.loads:
+            size = TORCH[expr.attr.type.dtype].itemsize
+            begin = expr.attr.offset + first * size
+            self.files.will_read(expr.attr.path, begin, 2 * (last - first) * size)
+        write = None
+        if self._final:
+            write = self.sink.open_span(first * TORCH[self.type.dtype].itemsize)
+        for start in range(first, last, self.block):
+            count = min(self.block, last - start)
+            blocks = machine.run(
+                self._tape, start, count, self.dtype, self._held, self._check_input
+            )
+            if write is not None:
+                write(self._encode(machine, blocks[0], start))
+            else:
+                at = 0
+                for gather in self._gathers:
+                    gather.add(machine, blocks[at : at + len(gather.targets)], start)
+                    at += len(gather.targets)
+
+    def end_pass(self) -> None:
+        """Joins what the spans gathered and begins the next pass, or ends."""
+        self.passes += 1
+        if self._final:
+            self._ended = True
+            self._held.clear()
+            return
+        self._checked.update(self._tape.loads)
+        unfinished = []
+        for gather in self._gathers:
+            if gather.end():
+                self._todo.remove(gather.expr)
+                if gather.expr.op == "whole":
+                    self._held[gather.expr] = gather.value
+                self._known[gather.expr] = gather.value
+            else:
+                unfinished.append(gather)
+        self._begin(unfinished)
+
+    def _begin(self, unfinished: list[Any] | None = None) -> None:
+        running = list(unfinished or ())
+        busy = {gather.expr for gather in running}
+        for expr in self._todo:
+            if expr not in busy and all(need in self._known for need in self._needs[expr]):
+                running.append(self._gather(expr))
+        self._gathers = running
+        self._final, self._ended = not running, False
+        targets = (self.root,) if self._final else tuple(t for g in running for t in g.targets)
+        self._tape: Tape = compile_pass(targets, self._scalar)
+        self._fresh = frozenset(self._tape.loads) - self._checked
+        self._fresh_extents = {expr.attr for expr in self._fresh}
+        self._span = max(SPAN, self.block)
+
+    def _gather(self, expr: Expr) -> Any:
+        if expr.op == "whole":
+            return Whole(expr, self.type.shape, self.dtype)
+        return reducer(expr, self.count, self.wide, self.block)
+
+    def _scalar(self, expr: Expr) -> Any:
+        known = self._known.get(expr)
+        if known is None:
+            if expr.kind == CHOICE or expr.op in ("sum", "dot", "count", "largest"):
+                raise AssertionError(f"{expr.op} is not known yet")
+            args = [self._scalar(arg) for arg in expr.args]
+            known = expr.attr if expr.op == "const" else compute(expr.op, args)
+            self._known[expr] = known
+        return known
+
+    def _check_input(self, extent: Extent, block: torch.Tensor, start: int) -> None:
+        if self._allow or extent not in self._fresh_extents:
+            return
+        position = nonfinite(block)
+        if position is not None:
+            raise RunError(
+                "E0903", tensor=self.name, path=extent.path, position=start + position,
+                value=str(float(block[position])),
+            )  # fmt: skip
+
+    def _encode(self, machine: Machine, block: torch.Tensor, start: int) -> memoryview:
+        """The block as bytes of the output's dtype, rounded once; checked to be finite."""
+        dtype = TORCH[self.type.dtype]
+        if not self._allow:
+            position = nonfinite(block, _LIMIT.get(self.type.dtype))
+            if position is not None:
+                raise RunError(
+                    "E0904", tensor=self.name, position=start + position, dtype=self.type.dtype,
+                    value=str(float(block[position])),
+                )  # fmt: skip
+        if block.dtype == dtype:
+            return memoryview(block.numpy().view("uint8"))
+        raw = machine.raw[: len(block) * dtype.itemsize]
+        torch.from_numpy(raw).view(dtype).copy_(block)
+        return memoryview(raw)
+
+
+class Whole:
+    """`whole`: gathers whole tensors, then calls a function on them."""
+
+    def __init__(self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype):
+        self.expr = expr
+        self.targets = expr.args
+        self._shape = shape
+        self._inputs = [torch.empty(math.prod(shape), dtype=dtype) for _ in expr.args]
+
+    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+        for whole, block in zip(self._inputs, blocks, strict=True):
+            whole[start : start + len(block)].copy_(block)
+
+    def end(self) -> bool:
+        name, parameters = self.expr.attr
+        module, _, function = name.partition(":")
+        kernel = getattr(import_module(module), function)
+        inputs = [each.view(self._shape) for each in self._inputs]
+        result = kernel(*inputs, **dict(parameters))
+        if tuple(result.shape) != self._shape or result.dtype != inputs[0].dtype:
+            raise RunError(
+                "E0905", function=name, got=f"{result.dtype} {tuple(result.shape)}",
+                wanted=f"{inputs[0].dtype} {self._shape}",
+            )  # fmt: skip
+        self.value = result.contiguous().view(-1)
+        self._inputs.clear()
+        return True
+
+
+def nonfinite(block: torch.Tensor, limit: float | None = None) -> int | None:
+    """The position of the first NaN, infinity or magnitude from `limit` on; None if there is none."""
+    if not len(block):
+        return None
+    low, high = torch.aminmax(block)
+    bound = math.inf if limit is None else limit
+    if -bound < float(low) and float(high) < bound:
+        return None
+    bad = ~(block.abs() < bound)
+    return int(bad.nonzero()[0]) if bool(bad.any()) else None
+
+
+def compute(op: str, args: list[float]) -> float:
+    """Arithmetic between scalars in float64. Division by zero gives 0 for 0/0, else infinity."""
+    match op, args:
+        case "add", [a, b]:
+            return a + b
+        case "sub", [a, b]:
+            return a - b
+        case "mul", [a, b]:
+            return a * b
+        case "div", [a, b]:
+            return a / b if b else math.copysign(math.inf, a) if a else 0.0
+        case "neg", [a]:
+            return -a
+        case "abs", [a]:
+            return abs(a)
+        case "sign", [a]:
+            return float((a > 0) - (a < 0))
+        case "sqrt", [a]:
+            return math.sqrt(a) if a >= 0 else math.nan
+        case "sin", [a]:
+            return math.sin(a)
+        case "cos", [a]:
+            return math.cos(a)
+        case "acos", [a]:
+            return math.acos(min(1.0, max(-1.0, a)))
+        case "exp", [a]:
+            return math.exp(a)
+        case "log", [a]:
+            return math.log(a) if a > 0 else -math.inf
+        case "min", [a, b]:
+            return min(a, b)
+        case "max", [a, b]:
+            return max(a, b)
+        case "lt", [a, b]:
+            return float(a < b)
+        case "le", [a, b]:
+            return float(a <= b)
+        case "eq", [a, b]:
+            return float(a == b)
+        case "and", [a, b]:
+            return float(bool(a) and bool(b))
+        case "or", [a, b]:
+            return float(bool(a) or bool(b))
+        case "not", [a]:
+            return float(not a)
+        case "where", [condition, a, b]:
+            return a if condition else b
+    raise AssertionError(f"no scalar operation {op}")
+
+
+def _below(root: Expr) -> set[Expr]:
+    seen: set[Expr] = set()
+    stack = [root]
+    while stack:
+        expr = stack.pop()
+        if expr not in seen:
+            seen.add(expr)
+            stack.extend(expr.args)
+    return seen
+
+

@@ -1,0 +1,212 @@
+"""Runs the steps of a tape on one block: torch buffers of one thread, reused for every block.
+
+Every operation rounds on its own, elementwise, in float32 or float64: no fused multiply-add, no
+library sum, so the result does not depend on the CPU's vector width nor on where a block begins.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from mergelang.errors import RunError
+from mergelang.ops.expr import BLOCK, MASK, Extent, Expr
+from mergelang.run.stream import Stream
+from mergelang.run.tape import Slot, Step, Tape
+
+TORCH = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+}  # fmt: skip
+
+
+class Files:
+    """Open file descriptors by path, shared by all threads; reads are positional."""
+
+    def __init__(self) -> None:
+        self._descriptors: dict[str, int] = {}
+        self.bytes_read = 0
+
+    def descriptor(self, path: str) -> int:
+        known = self._descriptors.get(path)
+        if known is None:
+            try:
+                opened = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            except OSError as error:
+                raise RunError("E0901", path=path, reason=error.strerror) from error
+            known = self._descriptors.setdefault(path, opened)
+            if known != opened:
+                os.close(opened)
+        return known
+
+    def read(self, path: str, offset: int, into: memoryview) -> None:
+        """Fills `into` from the file, or raises RunError: unreadable, or shorter than it was."""
+        descriptor, done = self.descriptor(path), 0
+        while done < len(into):
+            try:
+                got = os.preadv(descriptor, [into[done:]], offset + done)
+            except OSError as error:
+                raise RunError("E0901", path=path, reason=error.strerror) from error
+            if not got:
+                raise RunError("E0902", path=path, offset=offset + done)
+            done += got
+
+    def will_read(self, path: str, offset: int, count: int) -> None:
+        """Tells the kernel to fetch bytes ahead of the work."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.descriptor(path), offset, count, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+class Machine:
+    """The buffers of one thread and the operations on them. `block`: elements at a time."""
+
+    def __init__(self, block: int, files: Files):
+        self.block = block
+        self.files = files
+        self.stream = Stream(block)
+        self.raw = np.empty(block * 8, dtype=np.uint8)
+        self._blocks: dict[torch.dtype, list[torch.Tensor]] = {}
+        self._masks: list[torch.Tensor] = []
+        self.scratch = torch.empty(0, dtype=torch.float64)
+        self.bytes_read = 0
+
+    def run(
+        self,
+        tape: Tape,
+        start: int,
+        count: int,
+        dtype: torch.dtype,
+        held: Mapping[Expr, torch.Tensor],
+        check: Callable[[Extent, torch.Tensor, int], None] | None = None,
+    ) -> list[torch.Tensor]:
+        """The tape's targets for the elements `start` to `start + count` of the tensor.
+
+        `held` are whole tensors already computed (flattened). `check` looks at each loaded block.
+        The returned tensors are buffers: used or copied before the next call.
+        """
+        blocks = self._blocks.setdefault(dtype, [])
+        while len(blocks) < tape.blocks:
+            blocks.append(torch.empty(self.block, dtype=dtype))
+        while len(self._masks) < tape.masks:
+            self._masks.append(torch.empty(self.block, dtype=torch.bool))
+        if count == self.block:
+            b, m = blocks, self._masks
+        else:
+            b, m = [x[:count] for x in blocks], [x[:count] for x in self._masks]
+        for step in tape.steps:
+            if step.op == "load":
+                self.load(step.attr, start, b[step.out])
+                if check is not None:
+                    check(step.attr, b[step.out], start)
+            elif step.op == "whole":
+                b[step.out].copy_(held[step.attr][start : start + count])
+            elif step.op in ("keep", "noise"):
+                self._random(step, start, count, b, m)
+            elif step.op == "chosen":
+                _chosen(b[step.args[0]], step.args[1], start, m[step.out])
+            elif step.op == "fill":
+                (b if step.kind == BLOCK else m)[step.out].fill_(step.attr)
+            else:
+                _elementwise(step, b, m)
+        pools = {BLOCK: b, MASK: m}
+        return [pools[kind][slot] for slot, kind in zip(tape.results, tape.kinds, strict=True)]
+
+    def load(self, extent: Extent, start: int, out: torch.Tensor) -> None:
+        """Elements of a stored tensor from `start` on, converted to the dtype of `out`."""
+        stored = TORCH[extent.type.dtype]
+        size = stored.itemsize
+        if stored == out.dtype:
+            raw = out.numpy().view(np.uint8)
+        else:
+            raw = self.raw[: len(out) * size]
+        self.files.read(extent.path, extent.offset + start * size, memoryview(raw))
+        self.bytes_read += len(raw)
+        if stored != out.dtype:
+            out.copy_(torch.from_numpy(raw).view(stored))
+
+    def doubles(self, count: int) -> torch.Tensor:
+        """A float64 scratch buffer of `count` elements."""
+        if len(self.scratch) < count:
+            self.scratch = torch.empty(max(count, self.block), dtype=torch.float64)
+        return self.scratch[:count]
+
+    def _random(self, step: Step, start: int, count: int, b: list, m: list) -> None:
+        if step.op == "keep":
+            name, probability = step.attr
+            self.stream.keep(name, probability, start, count, m[step.out].numpy())
+        else:
+            self.stream.noise(step.attr, start, count, b[step.out].numpy())
+
+
+_BINARY: dict[str, Callable[..., Any]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div,
+    "lt": torch.lt, "le": torch.le, "eq": torch.eq,
+    "and": torch.logical_and, "or": torch.logical_or,
+}  # fmt: skip
+_UNARY: dict[str, Callable[..., Any]] = {
+    "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt,
+    "not": torch.logical_not,
+}  # fmt: skip
+_SWAPPED = {"add": torch.add, "mul": torch.mul, "eq": torch.eq, "lt": torch.gt, "le": torch.ge}
+
+
+def _elementwise(step: Step, b: list[torch.Tensor], m: list[torch.Tensor]) -> None:
+    out = (b if step.kind == BLOCK else m)[step.out]
+    if step.op == "where":
+        _where(step, b, m, out)
+        return
+    source = m if step.op in ("and", "or", "not") else b
+    args = [source[arg] if isinstance(arg, Slot) else arg for arg in step.args]
+    if step.op in _UNARY:
+        _UNARY[step.op](args[0], out=out)
+    elif isinstance(args[0], torch.Tensor):
+        _BINARY[step.op](args[0], args[1], out=out)
+    elif step.op in _SWAPPED:
+        _SWAPPED[step.op](args[1], args[0], out=out)
+    else:
+        # number - tensor, number / tensor: a 0-d tensor keeps the dtype of the other operand.
+        number = torch.tensor(args[0], dtype=out.dtype)
+        _BINARY[step.op](number, args[1], out=out)
+
+
+def _where(step: Step, b: list[torch.Tensor], m: list[torch.Tensor], out: torch.Tensor) -> None:
+    condition, yes, no = step.args
+    mask = m[condition]
+    if not isinstance(condition, Slot):
+        raise TypeError("where: the condition of a block is a mask")
+    if isinstance(yes, Slot) and isinstance(no, Slot):
+        torch.where(mask, b[yes], b[no], out=out)
+    elif isinstance(yes, Slot):
+        torch.where(mask, b[yes], torch.tensor(no, dtype=out.dtype), out=out)
+    elif isinstance(no, Slot):
+        torch.where(mask, torch.tensor(yes, dtype=out.dtype), b[no], out=out)
+    else:
+        yes_, no_ = (torch.tensor(x, dtype=out.dtype) for x in (yes, no))
+        torch.where(mask, yes_, no_, out=out)
+
+
+class Choice:
+    """The outcome of a selection: magnitudes above `threshold` are chosen; of those equal to it,
+    all before element `cut`, and from there on the first `quota` in the block that starts at it."""
+
+    __slots__ = ("cut", "quota", "threshold")
+
+    def __init__(self, threshold: float, cut: int, quota: int):
+        self.threshold, self.cut, self.quota = threshold, cut, quota
+
+
+def _chosen(x: torch.Tensor, choice: Choice, start: int, out: torch.Tensor) -> None:
+    magnitude = x.abs()
+    if start < choice.cut:
+        torch.ge(magnitude, choice.threshold, out=out)
+        return
+    torch.gt(magnitude, choice.threshold, out=out)
+    if start == choice.cut and choice.quota:
+        ties = torch.nonzero(magnitude == choice.threshold).flatten()
+        out[ties[: choice.quota]] = True

@@ -1,0 +1,123 @@
+"""From an expression to a tape: the steps of one pass over the blocks, with buffers assigned.
+
+A pass computes some block expressions for each block. The tape lists each step once, whatever the
+number of its users (equal sub-expressions are one node), and gives a buffer back at its last use,
+so a long chain runs in a handful of buffers that stay in the cache.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from mergelang.ops.expr import BLOCK, CHOICE, MASK, REDUCTIONS, SCALAR, Expr
+
+
+class Step(NamedTuple):
+    """One step: `out` is a buffer number; of `args`, a `Slot` is a buffer, a float a scalar.
+
+    Blocks and masks are numbered apart.
+    """
+
+    op: str
+    out: int
+    kind: str
+    args: tuple[Any, ...]
+    attr: Any
+
+
+class Slot(int):
+    """A buffer number, told apart from a number that is data."""
+
+
+class Tape(NamedTuple):
+    """The steps of a pass; `results` are the slots of its targets, in their order."""
+
+    steps: tuple[Step, ...]
+    results: tuple[Slot, ...]
+    kinds: tuple[str, ...]
+    blocks: int
+    masks: int
+    loads: tuple[Expr, ...]
+
+
+def order(targets: Iterable[Expr], known: Mapping[Expr, Any] | None = None) -> list[Expr]:
+    """The block and mask expressions that the targets need, inputs first, each once.
+
+    Goes through no reduction and nothing in `known`: those are data by the time a pass runs.
+    """
+    known = known or {}
+    seen: set[Expr] = set()
+    result: list[Expr] = []
+    stack = [(target, False) for target in reversed(list(targets))]
+    while stack:
+        expr, done = stack.pop()
+        if done:
+            result.append(expr)
+        elif expr not in seen and expr not in known and expr.kind in (BLOCK, MASK):
+            seen.add(expr)
+            stack.append((expr, True))
+            if expr.op != "whole":
+                stack.extend((arg, False) for arg in reversed(expr.args))
+    return result
+
+
+def pending(root: Expr) -> list[Expr]:
+    """All reductions and whole-tensor calls below an expression, inner ones first."""
+    seen: set[Expr] = set()
+    result: list[Expr] = []
+    stack = [(root, False)]
+    while stack:
+        expr, done = stack.pop()
+        if done:
+            if expr.op in REDUCTIONS and expr.kind in (SCALAR, CHOICE) or expr.op == "whole":
+                result.append(expr)
+        elif expr not in seen:
+            seen.add(expr)
+            stack.append((expr, True))
+            stack.extend((arg, False) for arg in reversed(expr.args))
+    return result
+
+
+def is_reduction(expr: Expr) -> bool:
+    return expr.kind == CHOICE or (expr.kind == SCALAR and expr.op in REDUCTIONS)
+
+
+def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
+    """The tape of one pass. `scalar(expr)` gives the value of a scalar or choice, known by now."""
+    exprs = order(targets)
+    last = {}
+    for at, expr in enumerate(exprs):
+        for arg in expr.args if expr.op != "whole" else ():
+            last[arg] = at
+    for target in targets:
+        last[target] = len(exprs)
+    free: dict[str, list[int]] = {BLOCK: [], MASK: []}
+    made = {BLOCK: 0, MASK: 0}
+    slots: dict[Expr, Slot] = {}
+    steps = []
+    for at, expr in enumerate(exprs):
+        args: list[Any] = []
+        for arg in expr.args if expr.op != "whole" else ():
+            args.append(slots[arg] if arg.kind in (BLOCK, MASK) else scalar(arg))
+        ending = {a for a in expr.args if last.get(a) == at and a in slots}
+        # A buffer whose last reader is this step may be written by it: every op is elementwise.
+        reusable = [slots[a] for a in expr.args if a in ending and a.kind == expr.kind]
+        if reusable and expr.op != "where":
+            out = reusable[0]
+        elif free[expr.kind]:
+            out = Slot(free[expr.kind].pop())
+        else:
+            out = Slot(made[expr.kind])
+            made[expr.kind] += 1
+        for arg in ending:
+            if not (arg.kind == expr.kind and slots[arg] == out):
+                free[arg.kind].append(slots[arg])
+        slots[expr] = out
+        steps.append(Step(expr.op, out, expr.kind, tuple(args), expr if expr.op == "whole" else expr.attr))
+    return Tape(
+        tuple(steps),
+        tuple(slots[target] for target in targets),
+        tuple(target.kind for target in targets),
+        made[BLOCK],
+        made[MASK],
+        tuple(expr for expr in exprs if expr.op == "load"),
+    )
