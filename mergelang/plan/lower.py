@@ -1,0 +1,146 @@
+"""From the graph of models to the expression of one output tensor.
+
+Walks the graph for a tensor's name: slices and stacks turn it into the name of an input's tensor,
+a `match` picks its arm, schedules become numbers at the tensor's place, operators run their bodies.
+Nothing is read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mergelang.check.schedule import Arms, Arithmetic, Constant, Curve, at, matches
+from mergelang.graph.node import Node
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.ops.expr import Context, Extent, Value, load, weighted_sum, zeros
+from mergelang.ops.layout import Pick
+from mergelang.ops.registry import operators
+from mergelang.tensors import MERGEABLE, Place
+
+SCHEDULES = (Constant, Curve, Arms, Arithmetic)
+
+
+class Lowering:
+    """Values of one output tensor; shared nodes are lowered once. Make one for each tensor."""
+
+    def __init__(self, checkpoints: Mapping[Reference, Checkpoint]):
+        self._checkpoints = checkpoints
+        self._values: dict[tuple[int, str], Value] = {}
+
+    def value(self, node: Node, name: str) -> Value:
+        """The value of tensor `name` of a node. It exists: the checker has seen to that."""
+        known = self._values.get((id(node), name))
+        if known is None:
+            known = self._values[id(node), name] = self._lower(node, name)
+        return known
+
+    def _lower(self, node: Node, name: str) -> Value:
+        context = self._context(node, name)
+        match node.op:
+            case "source":
+                checkpoint = self._checkpoints[node["reference"]]
+                return load(checkpoint.extents[name], node.key, context)
+            case "match":
+                return self.value(node.inputs[arm_of(node, name)], name)
+            case "patch":
+                chosen = node.inputs[name in node["names"]]
+                return self.value(chosen, name)
+            case "affine":
+                result = self._affine(node, name)
+            case _ if node.term.layout is not None:
+                origin = node.term.layout.origins[name]
+                if isinstance(origin, Pick):
+                    return self.value(node.inputs[origin.input], origin.name)
+                result = origin.make(context, node.key)
+            case _:
+                place = node.term.inventory.place(name)
+                inputs = [self.value(each, name) for each in node.inputs]
+                options = {key: resolve(value, place) for key, value in node.attrs}
+                result = operators()[node.op](*inputs, **options)
+        return Value(result.expr, node.key, context)
+
+    def _affine(self, node: Node, name: str) -> Value:
+        """`sum of c_i x_i`, written as `mass * anchor + sum of c_i (x_i - anchor)` over the points.
+
+        So equal points give exactly that point, and a task vector's own base cancels before it is
+        scaled. The anchor is the first point; of a delta's points the one subtracted most.
+        """
+        place = node.term.inventory.place(name)
+        points, deltas = [], []
+        for each, by, is_point in zip(
+            node.inputs, node["coefficients"], node["points"], strict=True
+        ):
+            coefficient = at(by, place)
+            if is_point or coefficient:
+                terms = points if is_point else deltas
+                terms.append((self.value(each, name), coefficient))
+        values = [value for value, _ in deltas]
+        weights = [weight for _, weight in deltas]
+        anchor = None
+        if points:
+            mass = sum(weight for _, weight in points)
+            index = 0 if mass else min(range(len(points)), key=lambda i: points[i][1])
+            anchor = points[index][0]
+            rest = [(x, c) for i, (x, c) in enumerate(points) if i != index and c]
+            values = [x - anchor for x, _ in rest] + values
+            weights = [c for _, c in rest] + weights
+            if not mass:
+                anchor = None
+            elif mass != 1:
+                anchor = anchor * mass
+        if not values:
+            if anchor is not None:
+                return anchor
+            return zeros(self.value(node.inputs[0], name))
+        total = weighted_sum(values, weights)
+        return total if anchor is None else anchor + total
+
+    def _context(self, node: Node, name: str) -> Context:
+        return Context(node.seed, name, node.term.inventory[name])
+
+
+def arm_of(node: Node, name: str) -> int:
+    """The number of the arm of a `match` node that a tensor takes."""
+    place = node.term.inventory.place(name)
+    return next(i for i, pattern in enumerate(node["patterns"]) if matches(pattern, place))
+
+
+def resolve(value: Any, place: Place) -> Any:
+    """An option's value at a tensor: schedules become numbers, tuples go item by item."""
+    if isinstance(value, SCHEDULES):
+        return at(value, place)
+    if isinstance(value, tuple):
+        return tuple(resolve(item, place) for item in value)
+    return value
+
+
+def leaves(
+    node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
+) -> list[Extent]:
+    """The stored tensors behind a tensor that takes no part in arithmetic, each once."""
+    found: dict[Extent, None] = {}
+    stack = [(node, name)]
+    seen = set()
+    while stack:
+        node, name = stack.pop()
+        if (id(node), name) in seen:
+            continue
+        seen.add((id(node), name))
+        if node.op == "source":
+            found[checkpoints[node["reference"]].extents[name]] = None
+        elif node.op == "match":
+            stack.append((node.inputs[arm_of(node, name)], name))
+        elif node.op == "patch":
+            stack.append((node.inputs[name in node["names"]], name))
+        elif node.term.layout is not None:
+            origin = node.term.layout.origins[name]
+            if isinstance(origin, Pick):
+                stack.append((node.inputs[origin.input], origin.name))
+        else:
+            stack.extend((each, name) for each in reversed(node.inputs))
+    return list(found)
+
+
+def merges(dtype: str) -> bool:
+    """Whether tensors of this dtype take part in arithmetic."""
+    return dtype in MERGEABLE

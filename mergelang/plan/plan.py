@@ -1,0 +1,267 @@
+"""What will happen, before a weight is read: every output tensor, its passes, bytes and memory.
+
+Made from the graph and the headers alone; `run` executes it, `plan` prints it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mergelang.check.program import Destination, Term
+from mergelang.errors import InputError
+from mergelang.graph.node import Graph, Node
+from mergelang.models import config as config_edits
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.ops.expr import BLOCK, REDUCTIONS, Expr, Extent
+from mergelang.plan.layout import Shard, index, shards
+from mergelang.plan.lower import Lowering, leaves, merges
+from mergelang.tensors import Inventory, TensorType
+
+COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
+
+PROCESS = 320 << 20
+"""Bytes that a process with torch takes before it has done anything, as the plan reckons."""
+
+SELECTION_PASSES = 3
+"""Passes a selection takes: upper bits, lower bits, ties."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One output tensor, independent of all others.
+
+    `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
+    same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
+    over all passes, `holds` bytes of whole tensors held while it is computed.
+    """
+
+    name: str
+    type: TensorType
+    action: str
+    passes: int
+    reads: int
+    holds: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class OutputPlan:
+    """One output folder: its tasks in the order of the model, its files, what it drops and why."""
+
+    destination: Destination
+    node: Node
+    tasks: tuple[Task, ...]
+    shards: tuple[Shard, ...]
+    documents: Mapping[str, bytes]
+    sidecars: tuple[Path, ...]
+    dropped: Mapping[str, int]
+
+    @property
+    def path(self) -> Path:
+        return Path(self.destination.path)
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(task.reads for task in self.tasks)
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(shard.size for shard in self.shards)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The plans of the outputs, in the order of the recipe."""
+
+    graph: Graph
+    outputs: tuple[OutputPlan, ...]
+
+    @property
+    def checkpoints(self) -> Mapping[Reference, Checkpoint]:
+        return self.graph.program.checkpoints
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(output.bytes_read for output in self.outputs)
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(output.bytes_written for output in self.outputs)
+
+    @property
+    def holds(self) -> int:
+        """Bytes of whole tensors that the hungriest task holds."""
+        return max((task.holds for output in self.outputs for task in output.tasks), default=0)
+
+
+def plan(graph: Graph) -> Plan:
+    """Plans every output of the graph."""
+    return Plan(graph, tuple(_output(graph, target, node) for target, node in graph.outputs))
+
+
+def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
+    inventory = target.term.inventory
+    if inventory is None:
+        raise ValueError("a plan needs the headers of its sources: check with sources=True")
+    wanted = target.options.get("dtype")
+    types = {name: _output_type(inventory, name, wanted) for name in inventory}
+    checkpoints = graph.program.checkpoints
+    tasks = tuple(task(node, name, types[name], checkpoints) for name in inventory)
+    files = shards(types.items(), target.options["shards"])
+    donor = source_of(target.term)
+    checkpoint = checkpoints[donor.options["reference"]]
+    documents = {}
+    table = index(files)
+    if table is not None:
+        documents["model.safetensors.index.json"] = table
+    config = config_of(target.term, checkpoints)
+    if config is not None:
+        if wanted:
+            config = config_edits.with_dtype(config, wanted)
+        documents["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
+    return OutputPlan(
+        target, node, tasks, files, documents, checkpoint.sidecars, _dropped(target.term)
+    )
+
+
+def _output_type(inventory: Inventory, name: str, wanted: str | None) -> TensorType:
+    kind = inventory[name]
+    return TensorType(wanted, kind.shape) if wanted and merges(kind.dtype) else kind
+
+
+def task(
+    node: Node, name: str, type: TensorType, checkpoints: Mapping[Reference, Checkpoint]
+) -> Task:
+    """What one output tensor takes."""
+    if not merges(type.dtype):
+        stored = leaves(node, name, checkpoints)
+        action = COPY if len(stored) == 1 else EQUAL
+        return Task(name, type, action, 1, type.nbytes * len(stored))
+    root = expression(node, name, checkpoints)
+    if root.op == "load" and root.attr.type.dtype == type.dtype:
+        return Task(name, type, COPY, 1, type.nbytes)
+    passes, reads, wholes = cost(root)
+    width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
+    return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width)
+
+
+def expression(
+    node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
+) -> Expr:
+    """The expression of one output tensor."""
+    return Lowering(checkpoints).value(node, name).expr
+
+
+def cost(root: Expr) -> tuple[int, int, int]:
+    """Passes, bytes read over all passes, and how many whole tensors are held at most."""
+    ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
+    held = 0
+    for expr in _order(root):
+        after = max((ready[arg] for arg in expr.args), default=0)
+        if expr.op == "whole":
+            held += len(expr.args) + 2
+            after += 1
+        elif expr.kind != BLOCK and expr.op in REDUCTIONS:
+            after += SELECTION_PASSES if expr.op == "top" else 1
+        ready[expr] = after
+    passes = ready[root] + 1
+    # A stored tensor is read in each pass that needs it: the last one of its users counts on.
+    reads = 0
+    starts = {expr: ready[expr] for expr in ready}
+    for extent, spans in _uses(root, starts, passes).items():
+        reads += extent.type.nbytes * len(spans)
+    return passes, reads, held
+
+
+def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:
+    """For each stored tensor the passes in which it is read."""
+    uses: dict[Extent, set[int]] = {}
+
+    def mark(targets: tuple[Expr, ...], turns: range) -> None:
+        stack, seen = list(targets), set()
+        while stack:
+            expr = stack.pop()
+            if expr in seen:
+                continue
+            seen.add(expr)
+            if expr.op == "load":
+                uses.setdefault(expr.attr, set()).update(turns)
+            elif expr.op != "whole" and expr.kind in (BLOCK, "mask"):
+                stack.extend(expr.args)
+
+    mark((root,), range(passes - 1, passes))
+    for expr in ready:
+        if expr.op == "whole" or (expr.kind != BLOCK and expr.op in REDUCTIONS):
+            start = max((ready[arg] for arg in expr.args), default=0)
+            mark(expr.args, range(start, ready[expr]))
+    return uses
+
+
+def _order(root: Expr) -> list[Expr]:
+    seen: set[Expr] = set()
+    result = []
+    stack = [(root, False)]
+    while stack:
+        expr, done = stack.pop()
+        if done:
+            result.append(expr)
+        elif expr not in seen:
+            seen.add(expr)
+            stack.append((expr, True))
+            stack.extend((arg, False) for arg in expr.args)
+    return result
+
+
+def loads(root: Expr) -> list[Extent]:
+    """The stored tensors of an expression, each once."""
+    return [expr.attr for expr in _order(root) if expr.op == "load"]
+
+
+def donor_of(term: Term) -> Term | None:
+    """The term that this one's config, sidecar files and default dtypes come from."""
+    return term.donor or (term.inputs[0] if term.inputs else None)
+
+
+def source_of(term: Term) -> Term:
+    """The source at the end of the chain of donors."""
+    while (donor := donor_of(term)) is not None:
+        term = donor
+    return term
+
+
+def config_of(
+    term: Term, checkpoints: Mapping[Reference, Checkpoint]
+) -> dict[str, Any] | None:
+    """The config of a model expression: its donor's, changed as its layouts say."""
+    donor = donor_of(term)
+    if donor is None:
+        return checkpoints[term.options["reference"]].config
+    config = config_of(donor, checkpoints)
+    if config is None or term.layout is None:
+        return config
+    for edit, arguments in term.layout.config:
+        try:
+            config = getattr(config_edits, edit)(config, **arguments)
+        except KeyError as error:
+            raise InputError("E0801", edit=edit, key=str(error)) from error
+    return config
+
+
+def _dropped(term: Term) -> dict[str, int]:
+    """Reasons and counts of the input tensors that do not reach the output, over all its terms."""
+    reasons: dict[str, int] = {}
+    seen: set[int] = set()
+    stack = [term]
+    while stack:
+        each = stack.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        for reason, names in each.dropped.items():
+            reasons[reason] = reasons.get(reason, 0) + len(names)
+        for reason, count in (each.layout.dropped if each.layout else {}).items():
+            reasons[reason] = reasons.get(reason, 0) + count
+        stack.extend(each.inputs)
+    return reasons
