@@ -8,7 +8,7 @@ Nothing is read.
 from collections.abc import Mapping
 from typing import Any
 
-from mergelang.check.schedule import Arms, Arithmetic, Constant, Curve, at, matches
+from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, at, matches
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference

@@ -45,7 +45,7 @@ def evaluate(
     job = Job(name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite)
     machines = [Machine(block, files) for _ in range(threads)]
     try:
-        Pool(iter([lambda: job]), machines, lambda work: None, Control()).run()
+        Pool(iter([(0, lambda: job)]), machines, lambda work: None, Control()).run()
     finally:
         files.close()
     return bytes(sink.data)

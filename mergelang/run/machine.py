@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mergelang.errors import RunError
-from mergelang.ops.expr import BLOCK, MASK, Extent, Expr
+from mergelang.ops.expr import BLOCK, MASK, Expr, Extent
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
 

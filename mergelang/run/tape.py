@@ -68,7 +68,7 @@ def pending(root: Expr) -> list[Expr]:
     while stack:
         expr, done = stack.pop()
         if done:
-            if expr.op in REDUCTIONS and expr.kind in (SCALAR, CHOICE) or expr.op == "whole":
+            if (expr.op in REDUCTIONS and expr.kind in (SCALAR, CHOICE)) or expr.op == "whole":
                 result.append(expr)
         elif expr not in seen:
             seen.add(expr)

@@ -55,22 +55,33 @@ class Control:
 
 
 class Pool:
-    """Runs jobs from an iterator on `threads` threads. `done(job)` is called once for each."""
+    """Runs jobs on one thread for each machine.
+
+    `jobs` gives for each the bytes it holds and a function that opens it; jobs are open together
+    only while what they hold fits `budget`. `done(job)` is called once for each, on the thread that
+    ended it, one at a time; `tick()` a few times a second from the calling thread.
+    """
 
     def __init__(
         self,
-        jobs: Iterator[Callable[[], Work]],
+        jobs: Iterator[tuple[int, Callable[[], Work]]],
         machines: list[Any],
         done: Callable[[Work], None],
         control: Control,
+        budget: int = 0,
+        tick: Callable[[], None] = lambda: None,
     ):
         self._jobs = jobs
+        self._budget, self._held = budget, 0
+        self._tick = tick
+        self._next: tuple[int, Callable[[], Work]] | None = None
+        self._opening = False
         self._done = done
         self._control = control
         self._machines = machines
         self._ready: deque[tuple[Work, int]] = deque()
         self._left: dict[int, int] = {}
-        self._open = 0
+        self._holds: dict[int, int] = {}
         self._exhausted = False
         self._failure: BaseException | None = None
         self._changed = Condition()
@@ -84,6 +95,7 @@ class Pool:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.2)
+                    self._tick()
         except BaseException as error:  # Ctrl-C: let the threads end their block, then leave.
             self._fail(error)
             for thread in threads:
@@ -108,23 +120,40 @@ class Pool:
             self._fail(error)
 
     def _take(self) -> tuple[Work, int] | None:
-        with self._changed:
-            while self._failure is None:
+        """The next span: of an open job if there is one, else of the next job."""
+        while True:
+            with self._changed:
+                if self._failure is not None:
+                    return None
                 if self._ready:
                     return self._ready.popleft()
-                if not self._exhausted:
-                    make = next(self._jobs, None)
-                    if make is None:
-                        self._exhausted = True
-                        continue
-                    self._open += 1
-                    self._enqueue(make())
+                job = self._admit()
+                if job is None:
+                    if self._exhausted and not self._left and not self._opening:
+                        self._changed.notify_all()
+                        return None
+                    self._changed.wait()
                     continue
-                if not self._open:
-                    self._changed.notify_all()
-                    return None
-                self._changed.wait()
+                self._opening = True
+            holds, make = job
+            work = make()
+            with self._changed:
+                self._opening = False
+                self._holds[id(work)] = holds
+                self._enqueue(work)
+
+    def _admit(self) -> tuple[int, Callable[[], Work]] | None:
+        """The next job, if one may be opened now."""
+        if self._opening:
             return None
+        if self._next is None and not self._exhausted:
+            self._next = next(self._jobs, None)
+            self._exhausted = self._next is None
+        if self._next is None or (self._left and self._held + self._next[0] > self._budget):
+            return None
+        job, self._next = self._next, None
+        self._held += job[0]
+        return job
 
     def _enqueue(self, work: Work) -> None:
         spans = work.spans()
@@ -139,10 +168,10 @@ class Pool:
                 return
         work.end_pass()
         if work.finished:
-            self._done(work)
             with self._changed:
+                self._done(work)
                 del self._left[id(work)]
-                self._open -= 1
+                self._held -= self._holds.pop(id(work))
                 self._changed.notify_all()
         else:
             with self._changed:

@@ -1,0 +1,85 @@
+"""Tensors that only move: copied by the kernel, hashed on the way, never through arithmetic."""
+
+from typing import Any
+
+import numpy as np
+
+from mergelang.errors import RunError
+from mergelang.ops.expr import Extent
+from mergelang.run.machine import Files
+from mergelang.run.writer import TensorFile
+
+SPAN_BYTES = 16 << 20
+_CHUNK = 1 << 20
+
+_EXPONENT = {
+    "F64": (np.dtype("<i8"), 0x7FF0000000000000), "F32": (np.dtype("<i4"), 0x7F800000),
+    "F16": (np.dtype("<i2"), 0x7C00), "BF16": (np.dtype("<i2"), 0x7F80),
+}  # fmt: skip
+
+
+class Copy:
+    """Copies the first of `sources` to `sink`; further sources must hold the same bytes."""
+
+    passes = 1
+
+    def __init__(
+        self,
+        name: str,
+        sources: list[Extent],
+        sink: TensorFile,
+        *,
+        files: Files,
+        allow_nonfinite: bool = False,
+    ):
+        self.name, self.sink, self.files = name, sink, files
+        self.type = sources[0].type
+        self._source, *self._others = sources
+        self._allow = allow_nonfinite
+        self.finished = False
+
+    def spans(self) -> range:
+        return range(max(1, -(-self.type.nbytes // SPAN_BYTES)))
+
+    def run_span(self, machine: Any, number: int) -> None:
+        first = number * SPAN_BYTES
+        last = min(self.type.nbytes, first + SPAN_BYTES)
+        path, offset = self._source.path, self._source.offset
+        self.files.will_read(path, offset + first, last - first)
+        copied = self.sink.copy_from(self.files.descriptor(path), offset, first, last)
+        write = self.sink.open_span(first, store=not copied)
+        data = np.empty(min(_CHUNK, last - first), dtype=np.uint8)
+        other = np.empty(len(data) if self._others else 0, dtype=np.uint8)
+        for start in range(first, last, _CHUNK):
+            count = min(_CHUNK, last - start)
+            chunk = data[:count]
+            self.files.read(path, offset + start, memoryview(chunk))
+            machine.bytes_read += count
+            self._compare(machine, chunk, other[:count], start)
+            self._check(chunk, start)
+            write(memoryview(chunk))
+
+    def end_pass(self) -> None:
+        self.finished = True
+
+    def _compare(self, machine: Any, chunk: np.ndarray, other: np.ndarray, start: int) -> None:
+        for extent in self._others:
+            self.files.read(extent.path, extent.offset + start, memoryview(other))
+            machine.bytes_read += len(other)
+            if not np.array_equal(chunk, other):
+                raise RunError(
+                    "E0909", tensor=self.name, dtype=self.type.dtype,
+                    first=self._source.path, second=extent.path,
+                )  # fmt: skip
+
+    def _check(self, chunk: np.ndarray, start: int) -> None:
+        if self._allow or self.type.dtype not in _EXPONENT or not len(chunk):
+            return
+        kind, mask = _EXPONENT[self.type.dtype]
+        magnitudes = chunk.view(kind) & kind.type(np.iinfo(kind).max)
+        if magnitudes.max() >= mask:
+            position = int(np.argmax(magnitudes >= mask)) + start // kind.itemsize
+            raise RunError(
+                "E0903", tensor=self.name, path=self._source.path, position=position,
+                value="NaN or infinity",
+            )  # fmt: skip

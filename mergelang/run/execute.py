@@ -1,0 +1,194 @@
+"""Runs a plan: opens the files, feeds the workers, writes each output folder, tells what happens."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mergelang.errors import MergelangError, RunError
+from mergelang.plan.lower import leaves
+from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, Task, expression
+from mergelang.run import events
+from mergelang.run.copies import Copy
+from mergelang.run.job import Job
+from mergelang.run.machine import Files, Machine
+from mergelang.run.reduce import UNIT
+from mergelang.run.workers import Control, Pool, Work
+from mergelang.run.writer import Folder
+from mergelang.wording import message
+
+MEMORY = 1 << 30
+"""The default of `--memory`, bytes."""
+
+BLOCK = 1 << 16
+"""Elements of a block: a few of them fit the L2 cache of a core."""
+
+Documents = Callable[[OutputPlan, Mapping[str, str], Mapping[str, int]], Mapping[str, bytes]]
+"""Makes the documents of a finished output from its plan, its tensors' digests and file sizes."""
+
+
+def execute(
+    plan: Plan,
+    *,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    block: int | None = None,
+    allow_nonfinite: bool = False,
+    listener: events.Listener | None = None,
+    control: Control | None = None,
+    documents: Documents | None = None,
+) -> None:
+    """Writes every output of the plan.
+
+    `memory` bounds the resident size of the process in bytes; `threads` is by default the number of
+    usable cores; `block` (elements, a multiple of 4,096) is chosen to fit. None of them changes a
+    byte. Raises RunError or Cancelled; an output is then either whole or as it was before.
+    """
+    threads = threads or usable_cores()
+    block = block or _block(plan, memory, threads)
+    run = _Run(plan, memory, block, listener or (lambda event: None), control or Control())
+    run.tell(
+        events.RunStarted(
+            tuple(output.destination.text for output in plan.outputs),
+            sum(len(output.tasks) for output in plan.outputs),
+            plan.bytes_read, plan.bytes_written, threads,
+        )
+    )  # fmt: skip
+    files = Files()
+    try:
+        run.machines = [Machine(block, files) for _ in range(threads)]
+        for output in plan.outputs:
+            run.output(output, files, allow_nonfinite, documents)
+        read, seconds = run.bytes_read, run.seconds
+        run.tell(events.RunDone(read, run.bytes_written, seconds, resident()))
+    except MergelangError as error:
+        first = error.diagnostics[0]
+        run.tell(events.RunFailed(first.code, message(first)))
+        raise
+    except KeyboardInterrupt:
+        run.tell(events.RunFailed("E0906", "interrupted"))
+        raise
+    finally:
+        files.close()
+
+
+class _Run:
+    """The state of one run that its outputs share."""
+
+    def __init__(
+        self, plan: Plan, memory: int, block: int, listener: events.Listener, control: Control
+    ):
+        self.plan, self.memory, self.block = plan, memory, block
+        self.tell, self.control = listener, control
+        self.machines: list[Machine] = []
+        self.bytes_written = 0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._start, 3)
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(machine.bytes_read for machine in self.machines)
+
+    def output(
+        self, output: OutputPlan, files: Files, allow_nonfinite: bool, documents: Documents | None
+    ) -> None:
+        began = self.seconds
+        name, total = output.destination.text, output.bytes_written
+        self.tell(events.OutputStarted(name, str(output.path), len(output.tasks), total))
+        folder = Folder(output.path, output.shards)
+        digests: dict[str, str] = {}
+
+        def done(work: Any) -> None:
+            digests[work.name] = work.sink.digest
+            self.bytes_written += work.sink.nbytes
+            action = "copy" if isinstance(work, Copy) else COMPUTE
+            self.tell(
+                events.TensorDone(
+                    name, work.name, action, work.sink.nbytes, work.passes, work.sink.digest
+                )
+            )
+            self.progress()
+
+        try:
+            folder.open()
+            jobs = self._jobs(output, folder, files, allow_nonfinite)
+            budget = max(0, self.memory - PROCESS)
+            Pool(jobs, self.machines, done, self.control, budget, self.progress).run()
+            folder.write_headers()
+            folder.add(output.documents, output.sidecars)
+            digests = {task.name: digests[task.name] for task in output.tasks}
+            if documents is not None:
+                folder.add(documents(output, digests, folder.files()))
+            folder.publish()
+        except BaseException:
+            folder.discard()
+            raise
+        self.tell(events.OutputDone(name, str(output.path), total, self.seconds - began))
+
+    def progress(self) -> None:
+        self.tell(
+            events.Progress(self.bytes_read, self.bytes_written, self.seconds, resident())
+        )
+
+    def _jobs(
+        self, output: OutputPlan, folder: Folder, files: Files, allow_nonfinite: bool
+    ) -> Iterator[tuple[int, Callable[[], Work]]]:
+        for task in output.tasks:
+            yield task.holds, lambda task=task: self._job(
+                output, task, folder, files, allow_nonfinite
+            )
+
+    def _job(
+        self, output: OutputPlan, task: Task, folder: Folder, files: Files, allow_nonfinite: bool
+    ) -> Work:
+        sink = folder.tensor(task.name)
+        if task.action == COMPUTE:
+            root = expression(output.node, task.name, self.plan.checkpoints)
+            return Job(
+                task.name, root, task.type, sink,
+                block=self.block, files=files, allow_nonfinite=allow_nonfinite,
+            )  # fmt: skip
+        stored = leaves(output.node, task.name, self.plan.checkpoints)
+        return Copy(task.name, stored, sink, files=files, allow_nonfinite=allow_nonfinite)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def minimum_memory(plan: Plan) -> int:
+    """The least `memory` that a run of the plan can keep, in bytes."""
+    return PROCESS + plan.holds + (32 << 20)
+
+
+def _block(plan: Plan, memory: int, threads: int) -> int:
+    """The block size that fits, or RunError where none does."""
+    least = minimum_memory(plan)
+    if memory < least:
+        raise RunError("E0908", memory=size_text(memory), minimum=size_text(least))
+    room = (memory - PROCESS - plan.holds) // max(1, threads)
+    block = BLOCK
+    while block > UNIT and block * 400 > room:
+        block //= 2
+    return block
+
+
+def size_text(count: int) -> str:
+    """Bytes as people write them, `512MiB` or `1.5GiB`, rounded up to a MiB."""
+    mebibytes = -(-count // (1 << 20))
+    return f"{mebibytes}MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.4g}GiB"
+
+
+def resident() -> int:
+    """The resident size of this process in bytes; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
