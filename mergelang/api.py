@@ -1,0 +1,131 @@
+"""The Python interface: load a recipe, check it, plan it, run it. The faces stand on it too."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergelang.errors import RecipeError, UsageError
+from mergelang.source import Source
+
+if TYPE_CHECKING:
+    from mergelang.check.program import Program
+    from mergelang.graph.node import Graph
+    from mergelang.plan.plan import Plan
+    from mergelang.run.events import Listener
+    from mergelang.run.workers import Control
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe's text, the folder its paths start from, and settings of its params."""
+
+    source: Source
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, *, sources: bool = True) -> "Program":
+        """The checked program, its warnings in `.warnings`. Raises RecipeError.
+
+        Reads configs and headers of the models, no weights; with `sources=False` the text alone.
+        """
+        from mergelang.check import check
+
+        return check(self.source, folder=self.folder, settings=self.settings, sources=sources)
+
+    def graph(self, *, sources: bool = True) -> "Graph":
+        """The DAG after all passes. Raises RecipeError."""
+        from mergelang.graph import build
+
+        return build(self.check(sources=sources))
+
+    def plan(self, outputs: Sequence[str] = (), *, into: Path | str | None = None) -> "Plan":
+        """What a run would do, from headers alone. `outputs` names some of them; all by default.
+
+        `into` writes the only output there instead. Raises RecipeError, UsageError.
+        """
+        from mergelang.check import check_outputs
+        from mergelang.graph import build
+        from mergelang.plan.plan import plan
+
+        program = self.check()
+        chosen = _choose(program, outputs)
+        if into is not None:
+            if len(chosen) != 1:
+                raise UsageError("E1004", count=len(chosen))
+            path = str(Path(into).absolute())
+            chosen = (replace(chosen[0], path=path, text=str(into)),)
+            problems = check_outputs(chosen, program.checkpoints)
+            if problems:
+                raise RecipeError(problems)
+        return plan(build(replace(program, outputs=chosen)))
+
+    def run(
+        self,
+        outputs: Sequence[str] = (),
+        *,
+        into: Path | str | None = None,
+        memory: int | None = None,
+        threads: int | None = None,
+        block: int | None = None,
+        allow_nonfinite: bool = False,
+        listener: "Listener | None" = None,
+        control: "Control | None" = None,
+    ) -> "Plan":
+        """Runs the recipe and gives back the plan that was run.
+
+        `memory` in bytes bounds the process (default 1 GiB). `listener` takes the events of
+        `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, RunError,
+        Cancelled.
+        """
+        plan = self.plan(outputs, into=into)
+        run(
+            plan, memory=memory, threads=threads, block=block, allow_nonfinite=allow_nonfinite,
+            listener=listener, control=control,
+        )  # fmt: skip
+        return plan
+
+
+def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe from a file, or from a text (anything with a line break in it).
+
+    Paths in a text start from the current folder. `settings` are values of params, as `--set`
+    gives them.
+    """
+    chosen = {name: str(value) for name, value in (settings or {}).items()}
+    if isinstance(path_or_text, str) and "\n" in path_or_text:
+        return Recipe(Source("<text>", path_or_text), Path.cwd(), chosen)
+    path = Path(path_or_text)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UsageError("E1001", path=str(path), reason=error.strerror) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("E1002", path=str(path), offset=error.start) from error
+    if path.suffix in (".yml", ".yaml"):
+        raise UsageError("E1003", path=str(path))
+    return Recipe(Source(str(path), text), path.parent.absolute(), chosen)
+
+
+def run(plan: "Plan", *, memory: int | None = None, **options: Any) -> None:
+    """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
+    from mergelang.record.card import card
+    from mergelang.record.record import RECORD, record
+    from mergelang.run.execute import MEMORY, execute
+
+    def documents(output: Any, digests: Any, files: dict[str, int]) -> dict[str, bytes]:
+        readme = card(plan, output)
+        sizes = {**files, "README.md": len(readme)}
+        return {"README.md": readme, RECORD: record(plan, output, digests, sizes)}
+
+    execute(plan, memory=memory or MEMORY, documents=documents, **options)
+
+
+def _choose(program: "Program", names: Sequence[str]) -> tuple[Any, ...]:
+    known = {output.text: output for output in program.outputs}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError("E1005", name=unknown[0], known=", ".join(known) or "none")
+    if not program.outputs:
+        raise UsageError("E1006", recipe=program.tree.source.name)
+    return tuple(known[name] for name in dict.fromkeys(names)) if names else program.outputs

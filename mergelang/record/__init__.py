@@ -1,0 +1,1 @@
+"""What is written about a result: its record and its model card."""
