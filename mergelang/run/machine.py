@@ -149,8 +149,15 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "lt": torch.lt, "le": torch.le, "eq": torch.eq,
     "and": torch.logical_and, "or": torch.logical_or,
 }  # fmt: skip
+
+
+def _sqrt(x: torch.Tensor, out: torch.Tensor) -> None:
+    """The correctly rounded root. torch's own goes through a vector library that is not."""
+    np.sqrt(x.numpy(), out=out.numpy())
+
+
 _UNARY: dict[str, Callable[..., Any]] = {
-    "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt,
+    "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "sqrt": _sqrt,
     "not": torch.logical_not,
 }  # fmt: skip
 _SWAPPED = {"add": torch.add, "mul": torch.mul, "eq": torch.eq, "lt": torch.gt, "le": torch.ge}

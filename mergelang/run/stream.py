@@ -10,6 +10,7 @@ import numpy as np
 
 _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _S16, _S15 = np.uint32(16), np.uint32(15)
+_WORD = 2**64 - 1
 
 
 class Stream:
@@ -56,15 +57,23 @@ class Stream:
 
 
 def _keys(name: bytes, high: int) -> tuple[np.uint32, np.uint32]:
-    """The two keys of a stream; beyond 2^33 elements the upper bits of the position enter here."""
-    first = int.from_bytes(name[:8], "little") ^ (high * 0x9E3779B97F4A7C15 & (2**64 - 1))
-    return np.uint32(first & 0xFFFFFFFF), np.uint32(first >> 32)
+    """The two keys of a stream; beyond 2^33 elements the upper bits of the position enter here.
+
+    Every bit of the name reaches both, through the finaliser of SplitMix64.
+    """
+    z = int.from_bytes(name[:8], "little")
+    for part in (int.from_bytes(name[8:], "little"), high):
+        z = (z + 0x9E3779B97F4A7C15 + part) & _WORD
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _WORD
+        z ^= z >> 31
+    return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
 
 
 def _lane(name: bytes, lane: int) -> bytes:
     """An independent stream beside `name`."""
     shifted = int.from_bytes(name[8:], "little") + (lane + 1) * 0xD1342543DE82EF95
-    return (shifted & (2**64 - 1)).to_bytes(8, "little") + name[:8]
+    return (shifted & _WORD).to_bytes(8, "little") + name[:8]
 
 
 def _mix(x: np.ndarray, t: np.ndarray, keys: tuple[np.uint32, np.uint32]) -> None:
