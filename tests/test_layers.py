@@ -1,0 +1,98 @@
+"""Imports point one way, third-party libraries have one owner, and importing is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "mergelang"
+
+BASE = {"errors", "source", "tensors", "wording"}
+CORE = {"lang", "ops", "models", "store"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": {"source", "wording"},
+    "source": set(),
+    "tensors": set(),
+    "wording": {"errors", "source"},
+    **{name: BASE for name in CORE},
+    "check": BASE | {"lang", "ops", "models"},
+    "graph": BASE | {"lang", "ops", "models", "check"},
+    "plan": BASE | CORE | {"check", "graph"},
+    "run": BASE | CORE | {"check", "graph", "plan"},
+    "draw": BASE | CORE | {"check", "graph", "plan", "run"},
+    "record": BASE | CORE | {"check", "graph", "plan", "run", "draw"},
+    "interop": BASE | {"lang"},
+    "api": BASE | CORE | {"check", "graph", "plan", "run", "record"},
+    "cli": BASE | CORE | {"check", "graph", "plan", "run", "draw", "record", "api", "tui"},
+    "tui": BASE | CORE | {"check", "graph", "plan", "run", "draw", "record", "api"},
+    "lsp": BASE | CORE | {"check", "graph", "plan", "draw", "api"},
+    "__main__": {"cli"},
+    "__init__": {"api", "errors", "ops"},
+}
+"""Which parts of the package a part may import. `cli` opens `tui` by name, on one command."""
+
+OWNERS = {
+    "lark": {"lang"},
+    "networkx": {"graph", "plan"},
+    "torch": {"run"},
+    "textual": {"tui"},
+    "huggingface_hub": {"models"},
+    "typer": {"cli"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all that a file imports, at any depth of it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(names if node.module == "mergelang" else [node.module])
+    return found
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_lies_below_it(path):
+    part = part_of(path)
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "mergelang":
+            target = rest.partition(".")[0]
+            assert target in ALLOWED[part] | {part, "__version__"}, f"{part} imports {name}"
+        elif top in OWNERS:
+            assert part in OWNERS[top], f"{part} imports {name}"
+
+
+def loaded(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after running the code."""
+    script = f"{code}\nimport sys; print(' '.join(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split("\n")[-2].split())
+
+
+def test_importing_the_package_loads_nothing_of_the_engine():
+    modules = loaded("import mergelang")
+    assert not modules & {"torch", "textual", "lark", "networkx", "numpy", "typer", "rich"}
+
+
+def test_the_operators_and_their_signatures_need_no_torch():
+    modules = loaded("from mergelang.ops.registry import operators; operators()")
+    assert not modules & {"torch", "numpy", "lark", "networkx"}
+
+
+def test_the_command_line_starts_without_the_engine():
+    modules = loaded("import mergelang.cli.app")
+    assert not modules & {"torch", "textual", "lark", "networkx", "numpy", "rich", "transformers"}
