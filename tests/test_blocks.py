@@ -10,8 +10,8 @@ from mergelang.ops import expr as e
 from mergelang.run.evaluate import as_array, evaluate
 from mergelang.tensors import TensorType
 
-SIZES = [0, 1, 2, 4095, 4096, 4097, 70_001]
-CUTS = [(4096, 1), (1 << 14, 2), (1 << 16, 1), (1 << 17, 2)]
+SIZES = [0, 1, 2, 16_383, 16_384, 16_385, 70_001]
+CUTS = [(1 << 14, 2), (1 << 15, 1), (1 << 16, 1), (1 << 17, 2)]
 
 
 def stored(folder: Path, name: str, data: np.ndarray, dtype: str = "F32") -> e.Value:

@@ -32,7 +32,12 @@ def _lines(event: events.Event) -> None:
 def _bar() -> Iterator[events.Listener]:
     from rich.console import Console
     from rich.progress import (
-        BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn,
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )  # fmt: skip
 
     columns: tuple[Any, ...] = (

@@ -39,7 +39,7 @@ def evaluate(
 ) -> bytes:
     """The bytes of the expression as a tensor of `type` (little endian, as safetensors keeps it).
 
-    `block` is a multiple of 4,096. Stored tensors are read from their files.
+    `block` is a multiple of 16,384. Stored tensors are read from their files.
     """
     files, sink = Files(), Memory(type.nbytes)
     job = Job(name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite)

@@ -41,7 +41,7 @@ def execute(
     """Writes every output of the plan.
 
     `memory` bounds the resident size of the process in bytes; `threads` is by default the number of
-    usable cores; `block` (elements, a multiple of 4,096) is chosen to fit. None of them changes a
+    usable cores; `block` (elements, a multiple of 16,384) is chosen to fit. None of them changes a
     byte. Raises RunError or Cancelled; an output is then either whole or as it was before.
     """
     threads = threads or usable_cores()

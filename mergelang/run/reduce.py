@@ -1,7 +1,8 @@
 """Reductions and selections: what is gathered from the blocks of one pass, and joined at its end.
 
-Sums run in float64 over a fixed partition, units of 4,096 elements halved again and again, so
-their bits depend neither on block size nor on threads nor on the width of the CPU's vectors.
+Sums run in float64 over a fixed partition: units of 16,384 elements, each halved again and again
+down to 32 lanes, and all lanes of all units halved again at the end. So their bits depend neither
+on block size nor on threads nor on the width of the CPU's vectors.
 Selections (the k largest magnitudes) count exactly, over the bits of the magnitudes, in up to four
 passes: upper bits, lower bits, and where a tie must be cut, the ties of each block.
 """
@@ -15,26 +16,29 @@ import torch
 from mergelang.ops.expr import Expr
 from mergelang.run.machine import Choice, Machine
 
-UNIT = 4096
+UNIT = 1 << 14
 """Elements of one unit of a sum. Blocks are whole multiples of it."""
 
+LANES = 32
+"""Partial sums that are kept of each unit until the pass has ended."""
 
-def halve(x: torch.Tensor) -> torch.Tensor:
-    """Sums along the last axis, a power of two long, by halving it in place: [n, w] to [n]."""
+
+def halve(x: torch.Tensor, lanes: int = 1) -> torch.Tensor:
+    """Sums along the last axis, a power of two long, by halving it in place: [n, w] to [n, lanes]."""
     width = x.shape[-1]
-    while width > 1:
+    while width > lanes:
         width //= 2
         torch.add(x[..., :width], x[..., width : 2 * width], out=x[..., :width])
-    return x[..., 0]
+    return x[..., :lanes]
 
 
 class Sum:
-    """`sum` and `dot`: float64 partial sums, one a unit, halved at the end. `count` in integers."""
+    """`sum` and `dot`: float64 partial sums of each unit, added up at the end."""
 
     def __init__(self, expr: Expr, count: int):
         self.expr = expr
         self.targets = expr.args
-        self._units = np.zeros(max(1, -(-count // UNIT)), dtype=np.float64)
+        self._units = torch.zeros(max(1, -(-count // UNIT)), LANES, dtype=torch.float64)
 
     def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
         count = len(blocks[0])
@@ -49,13 +53,14 @@ class Sum:
             torch.mul(view, other, out=view)
         else:
             view.copy_(blocks[0])
-        sums = halve(padded.view(units, UNIT))
-        self._units[start // UNIT : start // UNIT + units] = sums.numpy()
+        sums = halve(padded.view(units, UNIT), LANES)
+        self._units[start // UNIT : start // UNIT + units] = sums
 
     def end(self) -> bool:
-        units = torch.zeros(1 << (len(self._units) - 1).bit_length(), dtype=torch.float64)
-        units[: len(self._units)] = torch.from_numpy(self._units)
-        self.value = float(halve(units))
+        lanes = self._units.view(-1)
+        padded = torch.zeros(1 << (len(lanes) - 1).bit_length(), dtype=torch.float64)
+        padded[: len(lanes)] = lanes
+        self.value = float(halve(padded))
         return True
 
 
@@ -103,18 +108,17 @@ class Top:
         self._histogram = np.zeros(1 << self._step, dtype=np.int64)
 
     def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
-        x = blocks[0].numpy()
         if self._bits == 63:
-            bits = x.view(np.int64) & np.int64(2**63 - 1)
+            bits = blocks[0].view(torch.int64) & (2**63 - 1)
         else:
-            bits = x.view(np.int32) & np.int32(2**31 - 1)
+            bits = blocks[0].view(torch.int32) & (2**31 - 1)
         if self._left == 0:
-            self._ties[start // self._block] = np.count_nonzero(bits == self._known)
+            self._ties[start // self._block] = int(torch.count_nonzero(bits == self._known))
             return
-        upper = bits >> (self._left - self._step)
         if self._left < self._bits:
-            upper = upper[bits >> self._left == self._known] & ((1 << self._step) - 1)
-        counted = np.bincount(upper, minlength=1 << self._step)
+            bits = bits[bits >> self._left == self._known] & ((1 << self._left) - 1)
+        digits = bits >> (self._left - self._step)
+        counted = torch.bincount(digits, minlength=1 << self._step).numpy()
         with self._lock:
             self._histogram += counted
 

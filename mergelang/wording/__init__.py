@@ -10,8 +10,8 @@ from mergelang.source import draw_spans
 from mergelang.wording.kind import Kind, fill
 from mergelang.wording.language import LANGUAGE
 from mergelang.wording.models import MODELS
-from mergelang.wording.running import RUNNING
 from mergelang.wording.program import PROGRAM
+from mergelang.wording.running import RUNNING
 
 KINDS: dict[str, Kind] = {**LANGUAGE, **PROGRAM, **MODELS, **RUNNING}
 
