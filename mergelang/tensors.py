@@ -1,4 +1,4 @@
-"""What a tensor is before anyone reads it: dtype, shape, layer, roles; and a model as a set of them.
+"""What a tensor is before anyone reads it: dtype, shape, layer, roles; a model as a set of them.
 
 The base of `ops`, `models`, `check` and `plan`. Knows no files and no torch.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
@@ -39,7 +39,7 @@ for name, value in values.items():
     for dtype in ("F32", "BF16", "F16"):
         kind = TensorType(dtype, (n,))
         print(name, dtype, hashlib.sha256(evaluate(value.expr, kind)).hexdigest())
-'''
+"""
 
 
 def digests(folder: Path, **environment: str) -> str:

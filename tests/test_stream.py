@@ -1,5 +1,7 @@
 """Random streams: positions, probabilities, independence."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,9 @@ from mergelang.run.stream import Stream
 NAME = b"0123456789abcdef"
 
 
-def kept(name: bytes, probability: float, start: int, count: int, size: int = 1 << 16) -> np.ndarray:
+def kept(name: bytes, share: float, start: int, count: int, size: int = 1 << 16) -> np.ndarray:
     out = np.empty(count, dtype=bool)
-    Stream(size).keep(name, probability, start, count, out)
+    Stream(size).keep(name, share, start, count, out)
     return out
 
 
@@ -23,8 +25,8 @@ def test_an_element_is_kept_or_dropped_whatever_the_block_it_is_asked_in():
 @pytest.mark.parametrize("start", [0, (1 << 33) - 65536, 1 << 33, 1 << 40])
 def test_the_share_kept_is_the_probability_within_four_sigma_at_any_position(start):
     for probability in (0.01, 0.1, 0.5, 0.93):
-        n = 1 << 20
-        total = sum(int(kept(NAME, probability, start + i, 1 << 16).sum()) for i in range(0, n, 1 << 16))
+        n, step = 1 << 20, 1 << 16
+        total = sum(int(kept(NAME, probability, start + i, step).sum()) for i in range(0, n, step))
         sigma = np.sqrt(n * probability * (1 - probability))
         assert abs(total - n * probability) < 4 * sigma
 
@@ -35,7 +37,7 @@ def test_positions_2_to_the_33_apart_are_different_randomness():
 
 def test_a_lower_probability_keeps_a_subset_of_what_a_higher_one_keeps():
     masks = [kept(NAME, p, 0, 1 << 16) for p in (0.1, 0.1001, 0.3, 0.30000001, 0.9)]
-    for fewer, more in zip(masks, masks[1:], strict=False):
+    for fewer, more in pairwise(masks):
         assert not (fewer & ~more).any()
 
 

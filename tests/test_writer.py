@@ -86,7 +86,8 @@ def test_the_index_names_the_shard_of_each_tensor(tmp_path):
 
 
 def test_bytes_arrive_where_the_header_says(tmp_path):
-    tensors = {"x": TensorType("U8", (5,)), "y": TensorType("I64", (3,)), "z": TensorType("F16", (3,))}
+    types = {"x": ("U8", 5), "y": ("I64", 3), "z": ("F16", 3)}
+    tensors = {name: TensorType(dtype, (count,)) for name, (dtype, count) in types.items()}
     data = write(tmp_path / "m", tensors)
     with safe_open(tmp_path / "m" / "model.safetensors", framework="np") as opened:
         assert opened.metadata() == {"format": "pt"}
@@ -98,7 +99,7 @@ def test_an_unfinished_shard_cannot_be_opened(tmp_path):
     folder = Folder(tmp_path / "m", shards([("x", TensorType("F32", (8,)))], 10**9))
     folder.open()
     folder.tensor("x").open_span(0)(memoryview(bytes(32)))
-    with pytest.raises(Exception, match="(?i)header"):
+    with pytest.raises(Exception, match=r"(?i)header"):
         safe_open(tmp_path / "m.partial" / "model.safetensors", framework="np").__enter__()
     folder.discard()
     assert list(tmp_path.iterdir()) == []
@@ -138,5 +139,5 @@ def test_the_digest_of_a_tensor_does_not_depend_on_how_its_bytes_came(tmp_path):
 def test_a_place_that_cannot_be_written_is_said_with_its_reason(tmp_path):
     (tmp_path / "file").write_text("")
     folder = Folder(tmp_path / "file" / "m", shards([("x", TensorType("F32", (2,)))], 10**9))
-    with pytest.raises(RunError, match="cannot write .*file.*: Not a directory"):
+    with pytest.raises(RunError, match=r"cannot write .*file.*: Not a directory"):
         folder.open()

@@ -72,7 +72,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Prints the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Shows the version.")
     ] = False,
 ) -> None:
     """Compose models out of models: write a recipe, check it, plan it, run it."""
@@ -125,7 +125,8 @@ def fmt(
     """Formats recipes in place."""
     from mergelang.cli.formatting import format_file
 
-    changed = [path for path in recipes if format_file(path, write=not (check_only or diff), diff=diff)]
+    write = not (check_only or diff)
+    changed = [path for path in recipes if format_file(path, write=write, diff=diff)]
     if check_only and changed:
         if not diff:
             for path in changed:
@@ -163,9 +164,7 @@ def run_command(
         Path | None, typer.Option("-o", metavar="DIR", help="Writes the only output there.")
     ] = None,
     settings: Settings = None,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="Bounds the whole process.")
-    ] = "1GiB",
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Bounds the whole process.")] = "1GiB",
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Default: the usable cores.")
     ] = None,

@@ -1,4 +1,4 @@
-"""The events of a run for people: a bar on a terminal, a line for each output elsewhere, or JSON."""
+"""The events of a run: a bar on a terminal, a line for each output elsewhere, or JSON."""
 
 import sys
 from collections.abc import Iterator

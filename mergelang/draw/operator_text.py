@@ -48,7 +48,9 @@ def operator_text(signature: Signature) -> str:
 
 def _inputs(signature: Signature) -> str:
     least, most = signature.least, signature.most
-    count = f"{least} or more" if most is None else str(most) if most == least else f"{least}..{most}"
+    count = (
+        f"{least} or more" if most is None else str(least) if most == least else f"{least}..{most}"
+    )
     kinds = " and ".join(dict.fromkeys(_kind(each.kind) for each in signature.inputs))
     if signature.task_vectors:
         return f"{count} models with `base:`, or deltas without it"

@@ -68,7 +68,7 @@ def groups(graph: Graph, output: OutputPlan) -> dict[tuple[str, int, str], list[
 
 def reason(graph: Graph, node: Node, task: Task) -> str:
     """Why a tensor is computed or copied, in the recipe's own names."""
-    at, name = effective(node, task.name)
+    at, _ = effective(node, task.name)
     if task.action == EQUAL:
         return "not a number that merges: copied if all inputs agree"
     if task.action != COMPUTE:

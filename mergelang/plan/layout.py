@@ -59,9 +59,7 @@ def _file(number: int, of: int) -> str:
     return "model.safetensors" if of == 1 else f"model-{number + 1:05}-of-{of:05}.safetensors"
 
 
-def _shard(
-    file: str, group: list[tuple[str, TensorType]], metadata: Mapping[str, str]
-) -> Shard:
+def _shard(file: str, group: list[tuple[str, TensorType]], metadata: Mapping[str, str]) -> Shard:
     group = sorted(group, key=lambda item: -DTYPES[item[1].dtype])
     entries: dict[str, object] = {"__metadata__": dict(metadata)}
     at, relative = 0, {}

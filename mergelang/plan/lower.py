@@ -114,9 +114,7 @@ def resolve(value: Any, place: Place) -> Any:
     return value
 
 
-def leaves(
-    node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
-) -> list[Extent]:
+def leaves(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -> list[Extent]:
     """The stored tensors behind a tensor that takes no part in arithmetic, each once."""
     found: dict[Extent, None] = {}
     stack = [(node, name)]

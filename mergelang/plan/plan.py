@@ -147,9 +147,7 @@ def task(
     return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width)
 
 
-def expression(
-    node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
-) -> Expr:
+def expression(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -> Expr:
     """The expression of one output tensor."""
     return Lowering(checkpoints).value(node, name).expr
 
@@ -231,9 +229,7 @@ def source_of(term: Term) -> Term:
     return term
 
 
-def config_of(
-    term: Term, checkpoints: Mapping[Reference, Checkpoint]
-) -> dict[str, Any] | None:
+def config_of(term: Term, checkpoints: Mapping[Reference, Checkpoint]) -> dict[str, Any] | None:
     """The config of a model expression: its donor's, changed as its layouts say."""
     donor = donor_of(term)
     if donor is None:

@@ -1,4 +1,4 @@
-"""Runs a plan: opens the files, feeds the workers, writes each output folder, tells what happens."""
+"""Runs a plan: feeds the workers, writes each output folder, tells what happens."""
 
 import os
 import time
@@ -129,16 +129,15 @@ class _Run:
         self.tell(events.OutputDone(name, str(output.path), total, self.seconds - began))
 
     def progress(self) -> None:
-        self.tell(
-            events.Progress(self.bytes_read, self.bytes_written, self.seconds, resident())
-        )
+        self.tell(events.Progress(self.bytes_read, self.bytes_written, self.seconds, resident()))
 
     def _jobs(
         self, output: OutputPlan, folder: Folder, files: Files, allow_nonfinite: bool
     ) -> Iterator[tuple[int, Callable[[], Work]]]:
         for task in output.tasks:
-            yield task.holds, lambda task=task: self._job(
-                output, task, folder, files, allow_nonfinite
+            yield (
+                task.holds,
+                lambda task=task: self._job(output, task, folder, files, allow_nonfinite),
             )
 
     def _job(

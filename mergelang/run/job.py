@@ -1,4 +1,4 @@
-"""One output tensor being computed: passes over its blocks until nothing is pending, then its bytes.
+"""One output tensor being computed: passes over its blocks until nothing is pending, then bytes.
 
 Each pass computes every reduction whose inputs are known, and keeps only scalars; the last pass
 writes. Spans of a pass are independent and may run on any thread in any order.
@@ -197,7 +197,7 @@ class Whole:
 
 
 def nonfinite(block: torch.Tensor, limit: float | None = None) -> int | None:
-    """The position of the first NaN, infinity or magnitude from `limit` on; None if there is none."""
+    """The position of the first NaN, infinity or magnitude from `limit` on, or None."""
     if not len(block):
         return None
     low, high = torch.aminmax(block)
@@ -267,5 +267,3 @@ def _below(root: Expr) -> set[Expr]:
             seen.add(expr)
             stack.extend(expr.args)
     return seen
-
-

@@ -126,13 +126,11 @@ class Machine:
         """Elements of a stored tensor from `start` on, converted to the dtype of `out`."""
         stored = TORCH[extent.type.dtype]
         size = stored.itemsize
-        if stored == out.dtype:
-            raw = out.numpy().view(np.uint8)
-        else:
-            raw = self.raw[: len(out) * size]
+        direct = stored == out.dtype
+        raw = out.numpy().view(np.uint8) if direct else self.raw[: len(out) * size]
         self.files.read(extent.path, extent.offset + start * size, memoryview(raw))
         self.bytes_read += len(raw)
-        if stored != out.dtype:
+        if not direct:
             out.copy_(torch.from_numpy(raw).view(stored))
 
     def doubles(self, count: int) -> torch.Tensor:

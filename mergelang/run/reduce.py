@@ -24,7 +24,7 @@ LANES = 32
 
 
 def halve(x: torch.Tensor, lanes: int = 1) -> torch.Tensor:
-    """Sums along the last axis, a power of two long, by halving it in place: [n, w] to [n, lanes]."""
+    """Sums along the last axis, a power of two, by halving it in place: [n, w] to [n, lanes]."""
     width = x.shape[-1]
     while width > lanes:
         width //= 2
@@ -161,4 +161,3 @@ def reducer(expr: Expr, count: int, wide: bool, block: int) -> Sum | Largest | T
 
 PASSES = {"top": 3}
 """How many passes a reduction takes at most, where it is not one (float32)."""
-

@@ -34,9 +34,9 @@ class Stream:
         _mix(x, t, _keys(name, first >> 32))
         return x.view(np.uint16)[:count]
 
-    def keep(self, name: bytes, probability: float, start: int, count: int, out: np.ndarray) -> None:
-        """Fills the bool array `out`: each element kept with `probability`, exact to 2^-32."""
-        threshold = min(max(round(probability * 2**32), 1), 2**32 - 1)
+    def keep(self, name: bytes, share: float, start: int, count: int, out: np.ndarray) -> None:
+        """Fills the bool array `out`: each element kept with probability `share`, exact to 2^-32."""
+        threshold = min(max(round(share * 2**32), 1), 2**32 - 1)
         high, low = threshold >> 16, threshold & 0xFFFF
         bits = self.bits(name, start, count)
         np.less(bits, np.uint16(high), out=out)

@@ -112,7 +112,8 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
             if not (arg.kind == expr.kind and slots[arg] == out):
                 free[arg.kind].append(slots[arg])
         slots[expr] = out
-        steps.append(Step(expr.op, out, expr.kind, tuple(args), expr if expr.op == "whole" else expr.attr))
+        attr = expr if expr.op == "whole" else expr.attr
+        steps.append(Step(expr.op, out, expr.kind, tuple(args), attr))
     return Tape(
         tuple(steps),
         tuple(slots[target] for target in targets),

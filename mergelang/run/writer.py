@@ -155,7 +155,8 @@ def _kernel_copy(source: int, target: int, count: int, read_at: int, write_at: i
     done = 0
     while done < count:
         try:
-            moved = os.copy_file_range(source, target, count - done, read_at + done, write_at + done)
+            at = read_at + done, write_at + done
+            moved = os.copy_file_range(source, target, count - done, *at)
         except OSError:
             return False
         if not moved:

@@ -14,7 +14,7 @@ not mounted, missing permission) and run again.
     ),
     "E0902": Kind(
         "{path} ends at byte {offset}: it was cut short or replaced while it was read",
-        help=("let nothing write to the inputs while a merge runs; fetch the file again if broken",),
+        help=("let nothing write to the inputs while a merge runs; fetch a broken file again",),
         explain="""\
 The header of the file says that a tensor lies there, but the file ended before it. Either the
 download was incomplete, or something wrote the file while the merge read it. The output's place is
