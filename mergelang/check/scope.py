@@ -1,0 +1,118 @@
+"""The names of one file: what they stand for, where they were given, whether anything uses them."""
+
+import re
+from dataclasses import dataclass, field
+
+from mergelang.check.report import Report
+from mergelang.check.suggest import listed, nearest
+from mergelang.check.value import UNKNOWN, File, Value, describe
+from mergelang.lang import ast
+from mergelang.source import Source, Span
+
+NAMING = ast.Use | ast.Param | ast.Model | ast.Let
+"""Statements that give a name."""
+
+
+@dataclass
+class Binding:
+    """A name of a file: `what` is the statement's word, `value` is None until it is checked."""
+
+    name: str
+    what: str
+    span: Span
+    value: Value | None = None
+    used: bool = False
+
+
+@dataclass
+class Scope:
+    """The names of one file."""
+
+    source: Source
+    report: Report
+    bindings: dict[str, Binding] = field(default_factory=dict)
+
+    def declare(self, statements: tuple[ast.Statement, ...]) -> set[int]:
+        """Takes in all names at once; gives the ids of the statements that name a taken name."""
+        repeated = set()
+        for statement in statements:
+            if not isinstance(statement, NAMING):
+                continue
+            name = statement.name
+            known = self.bindings.get(name.id)
+            if known is not None:
+                self.report.add("E0202", name.span, known.span, name=name.id)
+                repeated.add(id(statement))
+                continue
+            what = type(statement).__name__.lower()
+            self.bindings[name.id] = Binding(name.id, what, name.span)
+        return repeated
+
+    def bind(self, name: ast.Name, value: Value) -> None:
+        self.bindings[name.id].value = value
+
+    def look_up(self, name: ast.Name) -> Value:
+        """What a name stands for; UNKNOWN, and reported, where it stands for nothing."""
+        binding = self.bindings.get(name.id)
+        if binding is None:
+            if not self._lost(self.source, name.id):
+                self.report.add(
+                    "E0201", name.span, name=name.id, suggestion=nearest(name.id, self.bindings),
+                    known=self._known() if not nearest(name.id, self.bindings) else None,
+                )  # fmt: skip
+            return UNKNOWN
+        binding.used = True
+        if binding.value is None:
+            self.report.add("E0203", name.span, binding.span, name=name.id)
+            return UNKNOWN
+        return binding.value
+
+    def look_inside(self, attribute: ast.Attribute) -> Value:
+        """What `house.blend` stands for."""
+        if not isinstance(attribute.value, ast.Name):
+            self.report.add("E0208", attribute.span, text=attribute.span.text, got="an expression")
+            return UNKNOWN
+        house = self.look_up(attribute.value)
+        if house is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(house, File):
+            self.report.add(
+                "E0208", attribute.span, self.bindings[attribute.value.id].span,
+                text=attribute.value.id, got=describe(house),
+            )  # fmt: skip
+            return UNKNOWN
+        name = attribute.name.id
+        if name not in house.names:
+            if not self._lost(house.source, name):
+                suggestion = nearest(name, house.names)
+                self.report.add(
+                    "E0207", attribute.name.span, name=name, path=house.path,
+                    suggestion=suggestion and f"{attribute.value.id}.{suggestion}",
+                    known=listed(house.names) or None if suggestion is None else None,
+                )  # fmt: skip
+            return UNKNOWN
+        return house.names[name]
+
+    def mark_used(self, node: object) -> None:
+        """Marks every name that stands anywhere in a part of the tree."""
+        if isinstance(node, ast.Name):
+            if node.id in self.bindings:
+                self.bindings[node.id].used = True
+        elif isinstance(node, tuple):
+            for each in node:
+                self.mark_used(each)
+        elif isinstance(node, ast.Node):
+            for key, each in vars(node).items():
+                # Keys of records, names of options and of operators are no uses.
+                if key not in ("span", "name", "key", "function"):
+                    self.mark_used(each)
+
+    def _known(self) -> str | None:
+        return listed(self.bindings) or None
+
+    def _lost(self, source: Source, name: str) -> bool:
+        """Whether the name is given in a statement that could not be read: that is one mistake."""
+        if source not in self.report.broken:
+            return False
+        given = rf"^\s*(?:(?:let|model|param)\s+{re.escape(name)}\b|use\b.*\bas\s+{re.escape(name)}\b)"
+        return re.search(given, source.text, re.MULTILINE) is not None

@@ -1,0 +1,106 @@
+"""Which arms of a `match` name tensors, over all places where it is used; warnings about the rest."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mergelang.check.report import Report
+from mergelang.check.schedule import Arithmetic, Arms, matches
+from mergelang.check.suggest import counted, nearest
+from mergelang.lang import ast
+from mergelang.tensors import Inventory
+
+
+@dataclass
+class _Seen:
+    """An arm: whether any tensor matches it, and whether it is ever the first to match."""
+
+    pattern: ast.Pattern
+    matched: bool
+    taken: bool
+    inventory: Inventory
+
+
+class Usage:
+    """Collects the arms of schedules and model expressions wherever tensors are known."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+        self._done: set[tuple[int, int]] = set()
+        self._kept: list[Any] = []
+
+    def look(self, schedule: Any, inventory: Inventory | None) -> None:
+        """Takes in the arms of a schedule that is used over these tensors."""
+        if inventory is None:
+            return
+        match schedule:
+            case Arms(arms, default):
+                self._look_at_arms(schedule, inventory)
+                for _, value in arms:
+                    self.look(value, inventory)
+                self.look(default, inventory)
+            case Arithmetic(_, left, right):
+                self.look(left, inventory)
+                self.look(right, inventory)
+
+    def look_at_patterns(
+        self, patterns: Sequence[ast.Pattern], hits: Sequence[int], inventory: Inventory,
+        names: Collection[str],
+    ) -> None:  # fmt: skip
+        """Takes in the patterns of a model expression, with how many tensors each one got."""
+        places = None
+        for pattern, count in zip(patterns, hits, strict=True):
+            matched = count > 0
+            if not matched:
+                places = places or [inventory.place(name) for name in names]
+                matched = any(matches(pattern, place) for place in places)
+            self._note(pattern, matched, count > 0, inventory)
+
+    def _look_at_arms(self, arms: Arms, inventory: Inventory) -> None:
+        key = (id(arms), id(inventory))
+        if key in self._done:
+            return
+        self._done.add(key)
+        self._kept.append((arms, inventory))
+        rest = [inventory.place(name) for name in inventory]
+        everything = rest
+        for pattern, _ in arms.arms:
+            left = [place for place in rest if not matches(pattern, place)]
+            taken = len(left) < len(rest)
+            matched = taken or any(matches(pattern, place) for place in everything)
+            self._note(pattern, matched, taken, inventory)
+            rest = left
+
+    def _note(
+        self, pattern: ast.Pattern, matched: bool, taken: bool, inventory: Inventory
+    ) -> None:
+        if isinstance(pattern, ast.Anything):
+            return
+        seen = self._seen.setdefault(id(pattern), _Seen(pattern, False, False, inventory))
+        seen.matched |= matched
+        seen.taken |= taken
+
+    def warn(self, report: Report) -> None:
+        """Reports the arms that no tensor ever took."""
+        for seen in self._seen.values():
+            pattern, inventory = seen.pattern, seen.inventory
+            if seen.taken:
+                continue
+            text = pattern.span.text
+            if seen.matched:
+                report.add("W0503", pattern.span, text=text)
+                continue
+            if isinstance(pattern, ast.Layers) and (pattern.range.low or 0) >= (
+                inventory.layering.count
+            ):
+                layers = counted(inventory.layering.count, "layer")
+                report.add("W0502", pattern.span, text=text, layers=layers)
+                continue
+            suggestion = None
+            if isinstance(pattern, ast.Word):
+                words = dict.fromkeys(part for name in inventory for part in name.split("."))
+                suggestion = nearest(pattern.value, words)
+            report.add(
+                "W0501", pattern.span, text=text, suggestion=suggestion,
+                example=next(iter(inventory), None) if suggestion is None else None,
+            )  # fmt: skip
