@@ -1,4 +1,4 @@
-"""Calls against signatures: inputs counted and of the right mass, options handed on, the term made."""
+"""Calls against signatures: inputs of the right number and mass, options, the term they make."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -172,7 +172,7 @@ class Calls:
         )  # fmt: skip
         return False
 
-    def _base(self, signature: sig.Signature, arguments: _Arguments) -> Input | None | Unknown:
+    def _base(self, signature: sig.Signature, arguments: _Arguments) -> Input | Unknown | None:
         if not signature.takes_base or signature.option("base"):
             return None
         argument = arguments.named.pop("base", None)

@@ -57,9 +57,11 @@ class Options:
             else:
                 each = tuple(record.get(option.name, one) for record in records)
                 values[option.name] = each
-                for argument, value in zip(inputs, each, strict=True):
-                    if value is sig.REQUIRED:
-                        self._missing(option, signature, argument.value)
+                lacking = [a for a, v in zip(inputs, each, strict=True) if v is sig.REQUIRED]
+                if lacking and len(lacking) == len(inputs):
+                    self._missing(option, signature, call.function)
+                elif lacking:
+                    self._missing(option, signature, lacking[0].value, record=True)
         sound = WRONG not in given.values() and not any(
             WRONG in record.values() for record in records
         )
@@ -67,12 +69,15 @@ class Options:
             return None
         return values
 
-    def _missing(self, option: sig.Option, signature: sig.Signature, place: ast.Expr) -> None:
+    def _missing(
+        self, option: sig.Option, signature: sig.Signature, place: ast.Expr, record: bool = False
+    ) -> None:
         example = _example(option.kind)
         self._report.add(
             "E0304", place.span, option=option.name, operator=signature.name, kind=option.kind,
-            call=None if option.each else f"{option.name}: {example}",
-            record=f"{place.span.text} {{ {option.name}: {example} }}" if option.each else None,
+            call=None if record else f"{option.name}: {example}",
+            record=f"{place.span.text} {{ {option.name}: {example} }}" if record else None,
+            each=f"x {{ {option.name}: {example} }}" if option.each and not record else None,
         )  # fmt: skip
 
     def _is_universal(self, name: str, signature: sig.Signature) -> bool:
@@ -95,6 +100,7 @@ class Options:
             self._report.add(
                 "E0309", argument.record.span, operator=signature.name,
                 known=listed(option.name for option in signature.options) or None,
+                bare=None if signature.options else "",
             )  # fmt: skip
             return {"": WRONG}
         found: dict[str, Any] = {}

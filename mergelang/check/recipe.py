@@ -202,8 +202,9 @@ class _File:
         return shared.files[path]
 
     def _warn_unused(self) -> None:
-        """Names that nothing uses; not where statements are lost or where others will use them."""
-        if self.source in self.report.broken:
+        """Names that nothing uses, unless others will: a recipe without outputs is for use."""
+        if self.report.has_errors:
+            # A slip in a name leaves the name that was meant unused: that is one mistake.
             return
         statements = self.tree.statements
         for statement in statements:

@@ -114,5 +114,6 @@ class Scope:
         """Whether the name is given in a statement that could not be read: that is one mistake."""
         if source not in self.report.broken:
             return False
-        given = rf"^\s*(?:(?:let|model|param)\s+{re.escape(name)}\b|use\b.*\bas\s+{re.escape(name)}\b)"
+        name = re.escape(name)
+        given = rf"^\s*(?:(?:let|model|param)\s+{name}\b|use\b.*\bas\s+{name}\b)"
         return re.search(given, source.text, re.MULTILINE) is not None

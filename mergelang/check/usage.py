@@ -1,4 +1,4 @@
-"""Which arms of a `match` name tensors, over all places where it is used; warnings about the rest."""
+"""Which arms of a `match` name tensors, over all its uses; warnings about those that never do."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -8,12 +8,13 @@ from mergelang.check.program import Term
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant
 from mergelang.check.suggest import show
-from mergelang.check.value import Value
+from mergelang.check.value import File, Value
 from mergelang.lang import ast
+from mergelang.source import Span
 
 
 class Wanted:
-    """Checks masses and words the way out in the names of the recipe. Each term is reported once."""
+    """Checks masses, and words the way out in the recipe's own names. A term is reported once."""
 
     def __init__(self, report: Report, names: Mapping[str, Value | None]):
         self._report = report
@@ -28,13 +29,13 @@ class Wanted:
         if not self._again(term):
             place, value = wrong
             facts = {"mass": show(value), "text": _short(expr.span.text)}
-            related = (term.span,) if term.span != expr.span else ()
+            related = _origin(term, expr)
             if place is not None:
                 facts["tensor"] = place.name if term.inventory else None
                 self._report.add("E0411", expr.span, *related, wanted="1", **facts)
             elif value == 0:
-                facts["base"] = self._base(term)
-                self._report.add("E0403", expr.span, *related, **facts)
+                sum_ = f"{self._base(term)} + {_wrapped(expr)}"
+                self._report.add("E0403", expr.span, *related, **facts, sum=sum_)
             else:
                 self._report.add(
                     "E0402", expr.span, *related, **facts, **self._ways_out(term)
@@ -49,7 +50,7 @@ class Wanted:
         if not self._again(term):
             place, value = wrong
             text = _short(expr.span.text)
-            related = (term.span,) if term.span != expr.span else ()
+            related = _origin(term, expr)
             if place is not None:
                 self._report.add(
                     "E0411", expr.span, *related, wanted="0", mass=show(value), text=text,
@@ -72,14 +73,14 @@ class Wanted:
     def _ways_out(self, term: Term) -> dict[str, str | None]:
         """What the author may have meant: a mean, or a model plus a task vector."""
         parts = _summands(term)
-        texts = [_short(each.span.text) for each in parts]
+        texts = [self._called(each) for each in parts]
         if len(parts) > 1 and all(each.mass == ONE for each in parts):
             base = self._known("base") or "base"
             rest = " + ".join(f"({text} - {base})" for text in texts[1:])
             return {"mean": f"mean({', '.join(texts)})", "tuned": f"{texts[0]} + {rest}"}
         if len(parts) > 1 and all(each.op == "scale" and each.mass != ZERO for each in parts):
             inputs = [
-                f"{_short(each.inputs[0].name or each.inputs[0].span.text)} {{ weight: "
+                f"{self._called(each.inputs[0])} {{ weight: "
                 f"{show(each.options['by'].value)} }}"
                 for each in parts
                 if isinstance(each.options["by"], Constant)
@@ -92,12 +93,28 @@ class Wanted:
         """The model that a task vector was most likely taken from."""
         for each in _walk(term):
             if each.op == "sub" and each.inputs[1].mass == ONE:
-                return each.inputs[1].name or _short(each.inputs[1].span.text)
+                return self._called(each.inputs[1])
         return self._known("base") or "base"
+
+    def _called(self, term: Term) -> str:
+        """What this file calls a term: its name, or its text."""
+        for name, value in self._names.items():
+            if value is term:
+                return name
+            if isinstance(value, File):
+                for inner, each in value.names.items():
+                    if each is term:
+                        return f"{name}.{inner}"
+        return _short(term.span.text)
 
     def _known(self, name: str) -> str | None:
         value = self._names.get(name)
         return name if isinstance(value, Term) else None
+
+
+def _origin(term: Term, expr: ast.Expr) -> tuple[Span, ...]:
+    """Where a term was written, if it stands behind a name here."""
+    return (term.span,) if term.op != "source" and term.span != expr.span else ()
 
 
 def _summands(term: Term) -> list[Term]:

@@ -8,8 +8,8 @@ CALLS: dict[str, Kind] = {
         label="not known",
         help=("did you mean `{suggestion}`?", "`mergelang ops` lists all operators"),
         explain="""\
-What stands before a bracket is an operator: one of ours, or of an installed package. `mergelang ops`
-lists them.
+What stands before a bracket is an operator: one of ours, or of an installed package.
+`mergelang ops` lists them.
 
 wrong:  let x = slurp(a, b, t: 0.5)
 
@@ -44,7 +44,11 @@ right:  let x = slerp(slerp(a, b, t: 0.5), c, t: 0.33)
     "E0304": Kind(
         "`{operator}` needs `{option}` ({kind})",
         label="`{option}` is missing",
-        help=("write for instance `{call}` in the call", "write for instance `{record}`"),
+        help=(
+            "write for instance `{call}` in the call",
+            "or give each input its own: `{each}`",
+            "write for instance `{record}`",
+        ),
         explain="""\
 The option has no default, since none would be right for most merges. An option of the call stands
 in its brackets; an option of one input stands in a record after that input, or in the brackets

@@ -39,7 +39,7 @@ right:  output "out" = mean(a, b)
         "a model is wanted here, and `{text}` is a task vector",
         label="mass 0, not 1",
         related=("comes from here",),
-        help=("add it to the model that it was taken from: `{base} + {text}`",),
+        help=("add it to the model that it was taken from: `{sum}`",),
         explain="""\
 The difference of two models has mass 0: it is a task vector, a direction rather than a point. It
 becomes a model when it is added to one.
@@ -55,7 +55,7 @@ right:  output "out" = base + 0.7 * (chat - base)
         related=("comes from here",),
         help=("subtract the model that it was tuned from: `{delta}`",),
         explain="""\
-The operators on task vectors (trim, drop, elect, ...) take differences of models, which have mass 0.
+The operators on task vectors (trim, drop, elect, ...) take differences of models, of mass 0.
 
 wrong:  let x = base + trim(chat, density: 0.2)
 

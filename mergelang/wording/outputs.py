@@ -128,7 +128,7 @@ are listed in its mergelang.json) may go with it.
         "`{text}` cannot be a folder: {file} is a file",
         label="a file is there",
         help=("move it away, or write the output somewhere else",),
-        explain="An output is a folder; a file of that name, or on the way to it, is there already.\n",
+        explain="An output is a folder; a file of that name, or on its way, is there already.\n",
     ),
     "E0813": Kind(
         "an output needs the name of a folder",
