@@ -97,7 +97,9 @@ class Calls:
     def _as_model(self, call: ast.Call) -> Value:
         arguments = self._arguments(call)
         if len(arguments.inputs) != 1 or arguments.named:
-            self._report.add("E0316", call.span, count=counted(len(call.arguments), "argument"))
+            count = len(call.arguments)
+            got = "is none" if not count else f"are {count}" if count > 1 else "is an option"
+            self._report.add("E0316", call.span, got=got)
             return self._look_inside(call)
         one = arguments.inputs[0].value
         term = self._expressions.term(one)
@@ -168,7 +170,8 @@ class Calls:
         place = call.function.span if count < signature.least else arguments.inputs[most].span
         self._report.add(
             "E0302" if count < signature.least else "E0303", place,
-            operator=signature.name, wanted=size + wanted, got=count or "none",
+            operator=signature.name, wanted=size + wanted,
+            got="is none" if not count else "is 1" if count == 1 else f"are {count}",
         )  # fmt: skip
         return False
 

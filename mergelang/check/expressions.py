@@ -91,7 +91,8 @@ class Expressions:
         if isinstance(value, Unknown):
             return
         if isinstance(value, File) and isinstance(expr, ast.Name):
-            name = next(iter(value.names), "name")
+            terms = [each for each, inner in value.names.items() if isinstance(inner, Term)]
+            name = next(iter(terms or value.names), "name")
             self.report.add("E0209", expr.span, name=expr.id, example=f"{expr.id}.{name}")
             return
         self.report.add("E0401", expr.span, wanted=wanted, got=describe(value))

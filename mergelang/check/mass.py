@@ -1,15 +1,14 @@
 """The mass of an expression: 1 is a model, 0 a task vector; exact, for every tensor.
 
-A mass is a schedule, since a coefficient may be one. Here is how masses combine, and where one is
-looked at: at the real tensors when they are known, else at made-up ones that take each arm and
-each point of a curve.
+A mass is a schedule, since a coefficient may be one. Here is how masses combine, and whether one is
+the same number everywhere.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from math import lcm
 from typing import Any
 
+from mergelang.check.places import places
 from mergelang.check.schedule import (
     ONE,
     ZERO,
@@ -21,11 +20,7 @@ from mergelang.check.schedule import (
     arithmetic,
     at,
 )
-from mergelang.lang import ast
 from mergelang.tensors import Inventory, Place
-
-MOST_LAYERS = 240
-"""How finely curves are looked at when the number of layers is not known."""
 
 
 def combine(op: str, left: Schedule, right: Schedule) -> Schedule:
@@ -72,73 +67,6 @@ def elsewhere(
         if value is not None and value != wanted:
             return place, value
     return None
-
-
-def places(schedule: Schedule, inventory: Inventory | None) -> Iterator[Place]:
-    """Where to look at a schedule: at every tensor, or at made-up ones when none are known."""
-    if inventory is not None:
-        return map(inventory.place, inventory)
-    return iter(_made_up(schedule))
-
-
-def _made_up(schedule: Schedule) -> list[Place]:
-    steps, atoms, bounds = {1}, {}, {0, 1}
-    for part in parts(schedule):
-        if isinstance(part, Curve):
-            steps.add(max(1, len(part.points) - 1))
-        elif isinstance(part, Arms):
-            for pattern, _ in part.arms:
-                for atom in _atoms(pattern):
-                    if isinstance(atom, ast.Layers):
-                        bounds |= {atom.range.low or 0, atom.range.high or 0}
-                    else:
-                        atoms[atom] = None
-    # Twice the points, so that products of curves are seen between them too.
-    last = 2 * lcm(*steps)
-    last = min(last, MOST_LAYERS)
-    while last < max(bounds) + 1:
-        last *= 2
-    inside = range(last + 1) if len(steps) > 1 else sorted(b for b in bounds if b <= last)
-    layers = [None, *inside]
-    return [_place(atom, layer, last + 1) for atom in (None, *atoms) for layer in layers]
-
-
-def _place(atom: ast.Pattern | None, layer: int | None, layers: int) -> Place:
-    match atom:
-        case ast.Glob(glob):
-            return Place(glob.replace("*", "x").replace("?", "x"), layer, layers)
-        case ast.Word(word):
-            return Place(f"model.{word}.weight", layer, layers)
-        case ast.Role(role):
-            return Place("model.weight", layer, layers, frozenset({role}))
-    return Place("model.weight", layer, layers)
-
-
-def parts(schedule: Schedule) -> Iterator[Schedule]:
-    """A schedule and all schedules in it."""
-    yield schedule
-    match schedule:
-        case Arms(arms, default):
-            for _, value in arms:
-                yield from parts(value)
-            if default is not None:
-                yield from parts(default)
-        case Arithmetic(_, left, right):
-            yield from parts(left)
-            yield from parts(right)
-
-
-def _atoms(pattern: ast.Pattern) -> Iterator[ast.Pattern]:
-    match pattern:
-        case ast.Not(operand):
-            yield from _atoms(operand)
-        case ast.And(left, right) | ast.Or(left, right):
-            yield from _atoms(left)
-            yield from _atoms(right)
-        case ast.Anything():
-            pass
-        case _:
-            yield pattern
 
 
 class Symbol:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from mergelang.check.mass import parts, places
+from mergelang.check.places import parts, places
 from mergelang.check.schedule import Arithmetic, Arms, Curve, Schedule, at, values
 from mergelang.check.value import Number
 from mergelang.lang import ast

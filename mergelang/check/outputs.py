@@ -108,11 +108,10 @@ def check_outputs(
     outputs: Sequence[Destination], checkpoints: Mapping[Reference, Checkpoint]
 ) -> list[Diagnostic]:
     """Where outputs would overwrite each other, an input, or what is not ours. Reads folders."""
-    return [
-        *_collisions(outputs),
-        *(each for output in outputs for each in _inputs(output, checkpoints)),
-        *(each for output in outputs for each in _foreign(output)),
-    ]
+    found = list(_collisions(outputs))
+    for output in outputs:
+        found += list(_inputs(output, checkpoints)) or _foreign(output)
+    return found
 
 
 def _collisions(outputs: Sequence[Destination]) -> Iterable[Diagnostic]:

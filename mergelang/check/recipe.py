@@ -61,6 +61,7 @@ def check(
     if sources:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
     shared.usage.warn(shared.report)
+    recipe.warn_unused()
     found = shared.report.sorted(source)
     if shared.report.has_errors:
         raise RecipeError(found)
@@ -103,7 +104,6 @@ class _File:
             }
             if self.source not in self.report.broken:
                 check_settings(self.settings, named, self.report)
-            self._warn_unused()
 
     def terms_by_name(self) -> dict[str, Term]:
         return {name: value for name, value in self._values.items() if isinstance(value, Term)}
@@ -201,7 +201,7 @@ class _File:
         shared.files[path] = File(text, inner._values, inner.source)
         return shared.files[path]
 
-    def _warn_unused(self) -> None:
+    def warn_unused(self) -> None:
         """Names that nothing uses, unless others will: a recipe without outputs is for use."""
         if self.report.has_errors:
             # A slip in a name leaves the name that was meant unused: that is one mistake.

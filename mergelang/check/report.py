@@ -10,7 +10,7 @@ class Report:
     """The diagnostics of one check, over all its files."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, Span | None], Diagnostic] = {}
+        self._found: dict[tuple[str, Any], Diagnostic] = {}
         self.broken: set[Source] = set()
         """Sources with statements that could not be read, so that not all of their names exist."""
 
@@ -22,7 +22,7 @@ class Report:
 
     def extend(self, diagnostics: list[Diagnostic]) -> None:
         for each in diagnostics:
-            self._found.setdefault((each.code, each.span), each)
+            self._found.setdefault((each.code, each.span or str(each.facts)), each)
 
     @property
     def has_errors(self) -> bool:

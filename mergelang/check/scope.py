@@ -69,17 +69,21 @@ class Scope:
 
     def look_inside(self, attribute: ast.Attribute) -> Value:
         """What `house.blend` stands for."""
-        if not isinstance(attribute.value, ast.Name):
-            self.report.add("E0208", attribute.span, text=attribute.span.text, got="an expression")
+        inner = attribute.value
+        if isinstance(inner, ast.Attribute):
+            house = self.look_inside(inner)
+        elif isinstance(inner, ast.Name):
+            house = self.look_up(inner)
+        else:
+            self.report.add("E0208", attribute.span, text=inner.span.text, got="an expression")
             return UNKNOWN
-        house = self.look_up(attribute.value)
         if house is UNKNOWN:
             return UNKNOWN
         if not isinstance(house, File):
+            given = [self.bindings[inner.id].span] if isinstance(inner, ast.Name) else []
             self.report.add(
-                "E0208", attribute.span, self.bindings[attribute.value.id].span,
-                text=attribute.value.id, got=describe(house),
-            )  # fmt: skip
+                "E0208", attribute.span, *given, text=inner.span.text, got=describe(house)
+            )
             return UNKNOWN
         name = attribute.name.id
         if name not in house.names:
@@ -87,7 +91,7 @@ class Scope:
                 suggestion = nearest(name, house.names)
                 self.report.add(
                     "E0207", attribute.name.span, name=name, path=house.path,
-                    suggestion=suggestion and f"{attribute.value.id}.{suggestion}",
+                    suggestion=suggestion and f"{inner.span.text}.{suggestion}",
                     known=listed(house.names) or None if suggestion is None else None,
                 )  # fmt: skip
             return UNKNOWN

@@ -110,6 +110,7 @@ class Terms:
             key: value.term if isinstance(value, Input) else value for key, value in policy.items()
         }
         self._look_at_options(options, fit)
+        mass = masses.settle(mass, result)
         if base is None:
             return Term(
                 name, tuple(each.term for each in inputs), options, span, mass, self.seed,
@@ -248,7 +249,7 @@ class Terms:
             what = " and ".join(
                 text for text, names in ((lacks, found.lacks), (extra, found.extra)) if names
             )
-            names = listed((*found.lacks[:3], *found.extra[:3]), 6)
+            names = listed((*found.lacks[:2], *found.extra[:2])[:3])
             self.report.add(
                 "E0701", each.span, first.span, other=each.text, what=what, names=names,
                 call=first.text if call else None, algebra=None if call else first.text,
@@ -263,7 +264,7 @@ class Terms:
         self.report.add(
             "E0702", each.span, first.span, name=name, first=first.text, other=each.text,
             wanted=list(shape), got=list(each.term.inventory[name].shape),
-            more=f", and {counted(more, 'more tensor')}" if more else "",
+            more=f" ({counted(more, 'more tensor')} like it)" if more else "",
             call=first.text if call else None, algebra=None if call else first.text,
         )  # fmt: skip
 
@@ -294,11 +295,10 @@ class Terms:
                 hits[index] += 1
                 tensors[name] = inventories[index][name]
                 roles[name] = inventories[index].roles.get(name, frozenset())
-        self.usage.look_at_patterns(patterns, hits, first, names)
+        self.usage.look_at_patterns(patterns, hits, first)
         if uncovered:
             self.report.add(
-                "E0509", span, names=listed(uncovered, 3),
-                tensors=counted(len(uncovered), "tensor"),
+                "E0509", span, name=uncovered[0], tensors=counted(len(uncovered), "tensor")
             )  # fmt: skip
             return None
         if lost:

@@ -1,9 +1,10 @@
 """Which arms of a `match` name tensors, over all its uses; warnings about those that never do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mergelang.check.places import all_places
 from mergelang.check.report import Report
 from mergelang.check.schedule import Arithmetic, Arms, matches
 from mergelang.check.suggest import counted, nearest
@@ -13,11 +14,13 @@ from mergelang.tensors import Inventory
 
 @dataclass
 class _Seen:
-    """An arm: whether any tensor matches it, and whether it is ever the first to match."""
+    """An arm: whether any tensor matches it, whether it is ever the first to match, and whether it
+    always names layers that are not there."""
 
     pattern: ast.Pattern
     matched: bool
     taken: bool
+    beyond: bool
     inventory: Inventory
 
 
@@ -45,14 +48,12 @@ class Usage:
 
     def look_at_patterns(
         self, patterns: Sequence[ast.Pattern], hits: Sequence[int], inventory: Inventory,
-        names: Collection[str],
     ) -> None:  # fmt: skip
         """Takes in the patterns of a model expression, with how many tensors each one got."""
-        places = None
         for pattern, count in zip(patterns, hits, strict=True):
             matched = count > 0
             if not matched:
-                places = places or [inventory.place(name) for name in names]
+                places = all_places(inventory)
                 matched = any(matches(pattern, place) for place in places)
             self._note(pattern, matched, count > 0, inventory)
 
@@ -62,7 +63,7 @@ class Usage:
             return
         self._done.add(key)
         self._kept.append((arms, inventory))
-        rest = [inventory.place(name) for name in inventory]
+        rest = all_places(inventory)
         everything = rest
         for pattern, _ in arms.arms:
             left = [place for place in rest if not matches(pattern, place)]
@@ -76,25 +77,24 @@ class Usage:
     ) -> None:
         if isinstance(pattern, ast.Anything):
             return
-        seen = self._seen.setdefault(id(pattern), _Seen(pattern, False, False, inventory))
+        seen = self._seen.setdefault(id(pattern), _Seen(pattern, False, False, True, inventory))
         seen.matched |= matched
         seen.taken |= taken
+        seen.beyond &= _beyond(pattern, inventory.layering.count)
 
     def warn(self, report: Report) -> None:
         """Reports the arms that no tensor ever took."""
         for seen in self._seen.values():
             pattern, inventory = seen.pattern, seen.inventory
-            if seen.taken:
-                continue
             text = pattern.span.text
-            if seen.matched:
-                report.add("W0503", pattern.span, text=text)
-                continue
-            if isinstance(pattern, ast.Layers) and (pattern.range.low or 0) >= (
-                inventory.layering.count
-            ):
+            if seen.beyond:
                 layers = counted(inventory.layering.count, "layer")
                 report.add("W0502", pattern.span, text=text, layers=layers)
+                continue
+            if seen.taken:
+                continue
+            if seen.matched:
+                report.add("W0503", pattern.span, text=text)
                 continue
             suggestion = None
             if isinstance(pattern, ast.Word):
@@ -104,3 +104,15 @@ class Usage:
                 "W0501", pattern.span, text=text, suggestion=suggestion,
                 example=next(iter(inventory), None) if suggestion is None else None,
             )  # fmt: skip
+
+
+def _beyond(pattern: ast.Pattern, layers: int) -> bool:
+    """Whether a pattern names layers that a model of so many does not have."""
+    match pattern:
+        case ast.Layers(range):
+            return (range.low or 0) >= layers or (range.high or 0) > layers
+        case ast.Not(operand):
+            return _beyond(operand, layers)
+        case ast.And(left, right) | ast.Or(left, right):
+            return _beyond(left, layers) or _beyond(right, layers)
+    return False

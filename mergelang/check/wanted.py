@@ -76,8 +76,10 @@ class Wanted:
         texts = [self._called(each) for each in parts]
         if len(parts) > 1 and all(each.mass == ONE for each in parts):
             base = self._known("base") or "base"
-            rest = " + ".join(f"({text} - {base})" for text in texts[1:])
-            return {"mean": f"mean({', '.join(texts)})", "tuned": f"{texts[0]} + {rest}"}
+            first = base if base in texts else texts[0]
+            rest = " + ".join(f"({text} - {base})" for text in texts if text != first)
+            tuned = f"{first} + {rest}" if rest else None
+            return {"mean": f"mean({', '.join(texts)})", "tuned": tuned}
         if len(parts) > 1 and all(each.op == "scale" and each.mass != ZERO for each in parts):
             inputs = [
                 f"{self._called(each.inputs[0])} {{ weight: "

@@ -17,7 +17,7 @@ right:  let x = slerp(a, b, t: 0.5)
 """,
     ),
     "E0302": Kind(
-        "`{operator}` takes {wanted}, and here is {got}",
+        "`{operator}` takes {wanted}, and here {got}",
         label="needs {wanted}",
         help=("`mergelang ops {operator}` says what it does with them",),
         explain="""\
@@ -29,7 +29,7 @@ right:  let x = slerp(a, b, t: 0.5)
 """,
     ),
     "E0303": Kind(
-        "`{operator}` takes {wanted}, and here are {got}",
+        "`{operator}` takes {wanted}, and here {got}",
         label="one too many",
         help=("`mergelang ops {operator}` says what it does with them",),
         explain="""\
@@ -195,7 +195,7 @@ right:  let x = mean(a, b, missing: from(a))
 """,
     ),
     "E0316": Kind(
-        "`as_model` takes one expression, and here is {count}",
+        "`as_model` takes one expression, and here {got}",
         label="one expression",
         help=("write `as_model(expression)`",),
         explain="""\

@@ -102,7 +102,7 @@ right:  match { layers 0..8 => 0.5, _ => 0.3 }
     ),
     "E0509": Kind(
         "this `match` leaves {tensors} without a model",
-        label="no arm for {names}",
+        label="no arm for {name}",
         help=("close it with an arm for all the rest: `_ => base`",),
         explain="""\
 A `match` between models says for every tensor where it comes from. The first arm that names it
