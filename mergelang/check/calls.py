@@ -65,8 +65,12 @@ class Calls:
             case name if name in LATER:
                 self._report.add("E0312", call.span, name=name, what=LATER[name])
                 return UNKNOWN
+        known = self._expressions.scope.bindings.get(function.id)
         suggestion = nearest(function.id, (*operators(), *FORMS[:2]))
-        self._report.add("E0301", function.span, name=function.id, suggestion=suggestion)
+        self._report.add(
+            "E0301", function.span, name=function.id, suggestion=suggestion,
+            bound=describe(known.value) if known and known.value is not None else None,
+        )  # fmt: skip
         return self._look_inside(call)
 
     def _look_inside(self, call: ast.Call) -> Unknown:
@@ -145,7 +149,7 @@ class Calls:
         policy = self._policies(signature, arguments)
         if not (sound and complete) or options is None or policy is None:
             return UNKNOWN
-        mass = self._mass(call, signature, arguments, inputs, base, options)
+        mass = self._mass(call, signature, inputs, base, options)
         if mass is None:
             return UNKNOWN
         config = policy.pop("config", None)
@@ -206,37 +210,41 @@ class Calls:
                         continue
                 case _:
                     allowed = "`skip` or `from(x)`" if name == "missing" else "`from(x)`"
-                    self._report.add("E0317", value.span, option=name, allowed=allowed)
+                    text = value.id if isinstance(value, ast.Name) else "x"
+                    known = self._expressions.scope.bindings.get(text)
+                    example = text if known and isinstance(known.value, Term) else "x"
+                    self._report.add(
+                        "E0317", value.span, option=name, allowed=allowed, example=example
+                    )
             sound = False
         return found if sound else None
 
     def _mass(
-        self, call: ast.Call, signature: sig.Signature, arguments: _Arguments,
-        inputs: list[Input], base: Input | None, options: dict[str, Any],
+        self, call: ast.Call, signature: sig.Signature, inputs: list[Input], base: Input | None,
+        options: dict[str, Any],
     ) -> Schedule | None:  # fmt: skip
         """The mass of the result; None, and reported, when the inputs are not of the right kind."""
         wanted, common = self._expressions.wanted, self._expressions.common_mass
-        exprs = [argument.value for argument in arguments.inputs]
         if signature.task_vectors:
-            return self._task_vectors(call, signature, exprs, inputs, base)
+            return self._task_vectors(call, signature, inputs, base)
         alike: list[Input] = []
         sound = True
         kinds = [each.kind for each in signature.inputs]
-        for index, (each, expr) in enumerate(zip(inputs, exprs, strict=True)):
+        for index, each in enumerate(inputs):
             kind = kinds[min(index, len(kinds) - 1)]
             if kind is sig.Model:
-                sound &= wanted.model(each.term, expr)
+                sound &= wanted.model(each.term, each.span)
             elif kind is sig.Delta:
-                sound &= wanted.delta(each.term, expr)
+                sound &= wanted.delta(each.term, each.span)
             else:
                 alike.append(each)
         if not sound:
             return None
-        if signature.mass is not None:
-            return self._formula(call, signature, [each.term.mass for each in inputs], options)
         shared = common(alike, "E0407") if alike else None
         if alike and shared is None:
             return None
+        if signature.mass is not None:
+            return self._formula(call, signature, [each.term.mass for each in inputs], options)
         if signature.kind is sig.Model:
             return ONE
         if signature.kind is sig.Delta:
@@ -256,9 +264,8 @@ class Calls:
         return None
 
     def _task_vectors(
-        self, call: ast.Call, signature: sig.Signature, exprs: list[ast.Expr],
-        inputs: list[Input], base: Input | None,
-    ) -> Schedule | None:  # fmt: skip
+        self, call: ast.Call, signature: sig.Signature, inputs: list[Input], base: Input | None
+    ) -> Schedule | None:
         """Models with a base, or task vectors without: never both."""
         wanted = self._expressions.wanted
         settled = [masses.settle(each.term.mass, each.term.inventory) for each in inputs]
@@ -290,7 +297,7 @@ class Calls:
                 )  # fmt: skip
             return None
         check = wanted.delta if base is None else wanted.model
-        fits = [check(each.term, expr) for each, expr in zip(inputs, exprs, strict=True)]
+        fits = [check(each.term, each.span) for each in inputs]
         return ZERO if all(fits) else None
 
 

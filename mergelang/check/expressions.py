@@ -1,7 +1,6 @@
 """Expressions to values: names looked up, numbers computed, algebra on models, slices, `match`."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from mergelang.check import mass as masses
 from mergelang.check.calls import Calls
@@ -69,7 +68,7 @@ class Expressions:
     def model(self, expr: ast.Expr) -> Term | None:
         """A model-valued expression of mass 1; None, and reported, if it is none."""
         term = self.term(expr)
-        return term if term is not None and self.wanted.model(term, expr) else None
+        return term if term is not None and self.wanted.model(term, expr.span) else None
 
     def number(self, expr: ast.Expr) -> Number | None:
         """A number or a schedule that has a value at every tensor."""
@@ -95,7 +94,8 @@ class Expressions:
             name = next(iter(terms or value.names), "name")
             self.report.add("E0209", expr.span, name=expr.id, example=f"{expr.id}.{name}")
             return
-        self.report.add("E0401", expr.span, wanted=wanted, got=describe(value))
+        named = expr.span.text if isinstance(value, str) and "a model" in wanted else None
+        self.report.add("E0401", expr.span, wanted=wanted, got=describe(value), source=named)
 
     def _negative(self, expr: ast.Unary, operand: ast.Expr) -> Value:
         value = self.value(operand)
@@ -176,7 +176,7 @@ class Expressions:
                 return UNKNOWN
         mass = masses.settle(one.mass, one.inventory)
         if not isinstance(mass, Constant):
-            self.wanted.model(one, expr.value)
+            self.wanted.model(one, expr.value.span)
             return UNKNOWN
         return self.terms.slice(Input(one, expr.value.span), low, high, mass, expr.span)
 
@@ -226,10 +226,13 @@ class Expressions:
         for each in inputs[1:]:
             both = (first.term.mass, each.term.mass)
             if masses.common(both, first.term.inventory) is None:
+                odd = next((one for one in (first, each) if not _plain(one.term)), None)
+                if odd is not None:
+                    self.wanted.model(odd.term, odd.span)
+                    return None
                 self.report.add(
                     code, each.span, first.span, other=each.text, first=first.text,
-                    mass=_mass_text(each.term), wanted=_mass_text(first.term),
-                    kinds=f"{describe(first.term)} and {describe(each.term)}",
+                    mass=show(each.term.mass.value), wanted=show(first.term.mass.value),
                 )  # fmt: skip
                 return None
         return masses.settle(first.term.mass, first.term.inventory)
@@ -251,8 +254,6 @@ def _match_of_numbers(
     return Number(Arms(arms, default), open=unclosed)
 
 
-def _mass_text(term: Term) -> str:
-    settled = masses.settle(term.mass, term.inventory)
-    if isinstance(settled, Constant):
-        return show(Fraction(settled.value))
-    return "varying"
+def _plain(term: Term) -> bool:
+    """Whether a term is a model or a task vector, at every tensor."""
+    return term.mass in (ONE, ZERO)

@@ -10,6 +10,7 @@ from mergelang.check.suggest import listed, nearest, show
 from mergelang.check.value import Number, Unknown, describe, exactly
 from mergelang.lang import ast
 from mergelang.ops import signature as sig
+from mergelang.ops.registry import operators
 
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
@@ -138,7 +139,8 @@ class Options:
             of_call = [option.name for option in signature.options if option.each]
         suggestion = nearest(name, of_call)
         if name == "base" and not record and not signature.takes_base:
-            self._report.add("E0319", key.span, operator=operator)
+            methods = (name for name, each in operators().items() if each.signature.takes_base)
+            self._report.add("E0319", key.span, operator=operator, methods=listed(methods))
             return
         self._report.add(
             "E0305", key.span, name=name, operator=operator, suggestion=suggestion,
@@ -150,8 +152,6 @@ class Options:
         kind = option.kind
         if isinstance(kind, sig.Choice):
             return self._word(expr, option, kind)
-        if self._is_bare_default(expr, option):
-            return option.default
         value = self._expressions.value(expr)
         if isinstance(value, Unknown):
             return WRONG
@@ -170,10 +170,6 @@ class Options:
             wanted=WANTED[type(kind)], got=describe(value),
         )  # fmt: skip
         return WRONG
-
-    def _is_bare_default(self, expr: ast.Expr, option: sig.Option) -> bool:
-        """Whether the word `none` stands for a default that is nothing."""
-        return option.default is None and isinstance(expr, ast.Name) and expr.id == "none"
 
     def _word(self, expr: ast.Expr, option: sig.Option, kind: sig.Choice) -> Any:
         known = listed(kind.words, last="or")

@@ -10,7 +10,7 @@ from mergelang.check.outputs import check_output, check_outputs
 from mergelang.check.params import check_param, check_settings
 from mergelang.check.program import Destination, Parameter, Program, Term
 from mergelang.check.report import Report
-from mergelang.check.scope import Scope
+from mergelang.check.scope import NAMING, Scope
 from mergelang.check.tensors import Comparisons
 from mergelang.check.terms import Terms
 from mergelang.check.usage import Usage
@@ -54,9 +54,9 @@ def check(
     else the warnings are the program's `diagnostics`.
     """
     shared = Shared(sources)
-    main = Path(source.name)
-    shared.stack.append((folder / main.name).resolve())
-    recipe = _File(source, Path(folder), shared, settings or {}, main=True)
+    folder = Path(folder)
+    shared.stack.append((folder / Path(source.name).name).resolve())
+    recipe = _File(source, folder, shared, settings or {}, main=True)
     recipe.check()
     if sources:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
@@ -114,6 +114,7 @@ class _File:
             self._values[name.id] = value
 
     def _statement(self, statement: ast.Statement, bound: bool) -> None:
+        self.scope.current = statement.name.id if isinstance(statement, NAMING) and bound else None
         match statement:
             case ast.Edition(number) if number != EDITION:
                 self.report.add("E0210", statement.span, number=number, known=EDITION)

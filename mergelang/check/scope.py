@@ -7,15 +7,18 @@ from mergelang.check.report import Report
 from mergelang.check.suggest import listed, nearest
 from mergelang.check.value import UNKNOWN, File, Value, describe
 from mergelang.lang import ast
+from mergelang.ops.registry import operators
 from mergelang.source import Source, Span
 
 NAMING = ast.Use | ast.Param | ast.Model | ast.Let
 """Statements that give a name."""
 
+WORDS = {ast.Use: "used recipe", ast.Param: "param", ast.Model: "model", ast.Let: "expression"}
+
 
 @dataclass
 class Binding:
-    """A name of a file: `what` is the statement's word, `value` is None until it is checked."""
+    """A name of a file: `what` it is, `value` is None until it is checked."""
 
     name: str
     what: str
@@ -31,6 +34,9 @@ class Scope:
     source: Source
     report: Report
     bindings: dict[str, Binding] = field(default_factory=dict)
+    current: str | None = None
+    """The name that is being given."""
+    _early: set[str] = field(default_factory=set)
 
     def declare(self, statements: tuple[ast.Statement, ...]) -> set[int]:
         """Takes in all names at once; gives the ids of the statements that name a taken name."""
@@ -44,7 +50,7 @@ class Scope:
                 self.report.add("E0202", name.span, known.span, name=name.id)
                 repeated.add(id(statement))
                 continue
-            what = type(statement).__name__.lower()
+            what = WORDS[type(statement)]
             self.bindings[name.id] = Binding(name.id, what, name.span)
         return repeated
 
@@ -56,14 +62,24 @@ class Scope:
         binding = self.bindings.get(name.id)
         if binding is None:
             if not self._lost(self.source, name.id):
+                operator = name.id if name.id in operators() else None
+                suggestion = None if operator else nearest(name.id, self.bindings)
                 self.report.add(
-                    "E0201", name.span, name=name.id, suggestion=nearest(name.id, self.bindings),
-                    known=self._known() if not nearest(name.id, self.bindings) else None,
+                    "E0201", name.span, name=name.id, suggestion=suggestion, operator=operator,
+                    known=None if operator or suggestion else listed(self.bindings) or None,
                 )  # fmt: skip
             return UNKNOWN
         binding.used = True
+        if binding.value is None and name.id in self._early:
+            return UNKNOWN
         if binding.value is None:
-            self.report.add("E0203", name.span, binding.span, name=name.id)
+            itself = name.id == self.current
+            self.report.add(
+                "E0203", name.span, binding.span, name=name.id,
+                itself=name.id if itself else None, other=None if itself else name.id,
+            )  # fmt: skip
+            # Told once; its value comes when its statement is checked.
+            self._early.add(name.id)
             return UNKNOWN
         return binding.value
 
@@ -110,9 +126,6 @@ class Scope:
                 # Keys of records, names of options and of operators are no uses.
                 if key not in ("span", "name", "key", "function"):
                     self.mark_used(each)
-
-    def _known(self) -> str | None:
-        return listed(self.bindings) or None
 
     def _lost(self, source: Source, name: str) -> bool:
         """Whether the name is given in a statement that could not be read: that is one mistake."""

@@ -20,6 +20,7 @@ from mergelang.ops.layout import LayoutError, slice_layers
 from mergelang.ops.registry import operators
 from mergelang.source import Span
 from mergelang.tensors import Inventory
+from mergelang.wording import KINDS
 
 NEGATIVE = Constant(-ONE.value)
 
@@ -145,7 +146,11 @@ class Terms:
                 place = span if error.input is None else inputs[error.input].span
                 text = None if error.input is None else inputs[error.input].text
                 facts = {"operator": name, "text": text, **error.facts}
-                self.report.add(error.code, place, **facts)
+                if error.code in KINDS:
+                    self.report.add(error.code, place, **facts)
+                else:
+                    reason = error.facts.get("reason", error.code)
+                    self.report.add("E0318", place, operator=name, reason=reason)
         self._look_at_options(options, layout and layout.inventory)
         return Term(
             name, tuple(each.term for each in inputs), options, span, mass, self.seed,

@@ -1,5 +1,6 @@
 """A model or a task vector is wanted: whether an expression is one, and what to write if not."""
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -9,8 +10,10 @@ from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant
 from mergelang.check.suggest import show
 from mergelang.check.value import File, Value
-from mergelang.lang import ast
 from mergelang.source import Span
+
+_WHOLE = re.compile(r"[\w.]+(\(.*\))?")
+"""Texts that need no parentheses: names and calls."""
 
 
 class Wanted:
@@ -21,46 +24,46 @@ class Wanted:
         self._names = names
         self._reported: set[int] = set()
 
-    def model(self, term: Term, expr: ast.Expr) -> bool:
+    def model(self, term: Term, span: Span) -> bool:
         """Whether the mass is 1 at every tensor; reported if not."""
         wrong = masses.elsewhere(term.mass, Fraction(1), term.inventory)
         if wrong is None:
             return True
         if not self._again(term):
             place, value = wrong
-            facts = {"mass": show(value), "text": _short(expr.span.text)}
-            related = _origin(term, expr)
+            facts = {"mass": show(value), "text": _short(span.text)}
+            related = _origin(term, span)
             if place is not None:
                 facts["tensor"] = place.name if term.inventory else None
-                self._report.add("E0411", expr.span, *related, wanted="1", **facts)
+                self._report.add("E0411", span, *related, wanted="1", **facts)
             elif value == 0:
-                sum_ = f"{self._base(term)} + {_wrapped(expr)}"
-                self._report.add("E0403", expr.span, *related, **facts, sum=sum_)
+                sum_ = f"{self._base(term)} + {_wrapped(span.text)}"
+                self._report.add("E0403", span, *related, **facts, sum=sum_)
             else:
                 self._report.add(
-                    "E0402", expr.span, *related, **facts, **self._ways_out(term)
+                    "E0402", span, *related, **facts, **self._ways_out(term)
                 )
         return False
 
-    def delta(self, term: Term, expr: ast.Expr) -> bool:
+    def delta(self, term: Term, span: Span) -> bool:
         """Whether the mass is 0 at every tensor; reported if not."""
         wrong = masses.elsewhere(term.mass, Fraction(0), term.inventory)
         if wrong is None:
             return True
         if not self._again(term):
             place, value = wrong
-            text = _short(expr.span.text)
-            related = _origin(term, expr)
+            text = _short(span.text)
+            related = _origin(term, span)
             if place is not None:
                 self._report.add(
-                    "E0411", expr.span, *related, wanted="0", mass=show(value), text=text,
+                    "E0411", span, *related, wanted="0", mass=show(value), text=text,
                     tensor=place.name if term.inventory else None,
                 )  # fmt: skip
             else:
                 base = self._known("base") or "base"
-                model = f"{_wrapped(expr)} - {base}" if value == 1 else None
+                model = f"{_wrapped(span.text)} - {base}" if value == 1 else None
                 self._report.add(
-                    "E0404", expr.span, *related, mass=show(value), text=text, delta=model,
+                    "E0404", span, *related, mass=show(value), text=text, delta=model,
                     what="a model" if value == 1 else f"of mass {show(value)}",
                 )  # fmt: skip
         return False
@@ -114,9 +117,9 @@ class Wanted:
         return name if isinstance(value, Term) else None
 
 
-def _origin(term: Term, expr: ast.Expr) -> tuple[Span, ...]:
+def _origin(term: Term, span: Span) -> tuple[Span, ...]:
     """Where a term was written, if it stands behind a name here."""
-    return (term.span,) if term.op != "source" and term.span != expr.span else ()
+    return (term.span,) if term.op != "source" and term.span != span else ()
 
 
 def _summands(term: Term) -> list[Term]:
@@ -136,9 +139,9 @@ def _walk(term: Term) -> list[Term]:
     return found
 
 
-def _wrapped(expr: ast.Expr) -> str:
-    text = _short(expr.span.text)
-    return f"({text})" if isinstance(expr, ast.Binary) else text
+def _wrapped(text: str) -> str:
+    text = _short(text)
+    return text if _WHOLE.fullmatch(text) else f"({text})"
 
 
 def _short(text: str) -> str:

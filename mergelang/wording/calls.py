@@ -6,7 +6,11 @@ CALLS: dict[str, Kind] = {
     "E0301": Kind(
         "there is no operator `{name}`",
         label="not known",
-        help=("did you mean `{suggestion}`?", "`mergelang ops` lists all operators"),
+        help=(
+            "`{name}` is {bound}, and cannot be called",
+            "did you mean `{suggestion}`?",
+            "`mergelang ops` lists all operators",
+        ),
         explain="""\
 What stands before a bracket is an operator: one of ours, or of an installed package.
 `mergelang ops` lists them.
@@ -209,7 +213,7 @@ right:  let x = as_model(a + b)
     "E0317": Kind(
         "`{option}` is {allowed}",
         label="not one of them",
-        help=("write for instance `{option}: from(base)`",),
+        help=("write for instance `{option}: from({example})`",),
         explain="""\
 `missing:` says what to do with tensors that not all inputs have: `skip` leaves them out of the
 result, `from(x)` takes them from `x`. `mismatch:` says the same about tensors of different shapes,
@@ -228,7 +232,7 @@ right:  let x = mean(a, b, missing: from(a))
     "E0319": Kind(
         "`{operator}` takes no `base`",
         label="not known",
-        help=("only task-vector methods take a base: task_arithmetic, ties, dare, dare_ties",),
+        help=("only methods on task vectors take a base: {methods}",),
         explain="""\
 `base:` says what the inputs of a task-vector method were tuned from. Means have no base; operators
 on task vectors take them written out.

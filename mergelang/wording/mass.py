@@ -6,6 +6,7 @@ MASS: dict[str, Kind] = {
     "E0401": Kind(
         "{wanted} is wanted here, and this is {got}",
         label="{got}",
+        help=("give it a name first: `model name = {source}`",),
         explain="""\
 Each place in a recipe wants a certain kind of value: a model, a task vector, a number, a string.
 

@@ -6,7 +6,11 @@ NAMES: dict[str, Kind] = {
     "E0201": Kind(
         "nothing is called `{name}`",
         label="not known here",
-        help=("did you mean `{suggestion}`?", "names of this file: {known}"),
+        help=(
+            "did you mean `{suggestion}`?",
+            "`{operator}` is an operator: write `{operator}(...)` with its inputs",
+            "names of this file: {known}",
+        ),
         explain="""\
 A name stands for what a `model`, `let`, `param` or `use` statement above gave it. This one was
 given by none. Usually it is a slip of the finger.
@@ -39,7 +43,10 @@ right:  let soup = mean(a, b)
         "`{name}` is used before it is given",
         label="used here",
         related=("given here",),
-        help=("move the statement that gives `{name}` above this one",),
+        help=(
+            "move the statement that gives `{other}` above this one",
+            "an expression cannot use itself: which value of `{itself}` did you mean?",
+        ),
         explain="""\
 A statement may use the names that stand above it. So a recipe reads from top to bottom, and an
 expression cannot use itself.
@@ -189,7 +196,7 @@ right:  --set t=0.3
     "E0216": Kind(
         "{value} is out of range for `{name}`: {bounds}",
         label="may be {bounds}",
-        help=("you set `{set}`",),
+        help=("you set `{set}`", "give a value of {bounds}, or change `min` and `max`"),
         explain="""\
 The record of a param bounds its values, the default among them.
 

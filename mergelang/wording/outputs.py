@@ -87,7 +87,7 @@ right:  output "out/a" = a
 """,
     ),
     "E0809": Kind(
-        "the output would replace the model `{source}` that it is made of",
+        "the output would replace the model `{source}`, which this recipe reads",
         label="an input",
         help=("write it somewhere else",),
         explain="""\
@@ -101,7 +101,7 @@ right:  model chat = "./chat"
 """,
     ),
     "E0810": Kind(
-        "the output lies {how} the folder of the model `{source}` that it is made of",
+        "the output lies {how} the folder of the model `{source}`, which this recipe reads",
         label="{how} an input",
         help=("write it somewhere else",),
         explain="""\
@@ -125,7 +125,7 @@ are listed in its mergelang.json) may go with it.
 """,
     ),
     "E0812": Kind(
-        "`{text}` cannot be a folder: {file} is a file",
+        "`{text}` cannot be a folder: `{file}` is a file",
         label="a file is there",
         help=("move it away, or write the output somewhere else",),
         explain="An output is a folder; a file of that name, or on its way, is there already.\n",

@@ -40,7 +40,7 @@ right:  let x = mean(chat, wide, mismatch: from(chat))
 """,
     ),
     "E0703": Kind(
-        "`{text}` does not have {tensors} that are to be taken from it: {names}",
+        "`{text}` lacks {tensors} to be taken from it: {names}",
         label="does not have them",
         help=("name a model that has them all",),
         explain="""\
