@@ -134,7 +134,14 @@ def _number(value: Any) -> Any:
 
 
 def common(masses: Iterable[Schedule], inventory: Inventory | None) -> Schedule | None:
-    """The one mass that all have, at every tensor; None when they differ."""
+    """The one mass that all have, at every tensor; None when they differ or cannot be told."""
+    try:
+        return _common(masses, inventory)
+    except ZeroDivisionError:
+        return None
+
+
+def _common(masses: Iterable[Schedule], inventory: Inventory | None) -> Schedule | None:
     settled = [settle(mass, inventory) for mass in masses]
     if all(mass == settled[0] for mass in settled):
         return settled[0]

@@ -9,16 +9,29 @@ from mergelang.check.value import Number
 from mergelang.lang import ast
 from mergelang.ops import signature
 from mergelang.source import Span
+from mergelang.tensors import Inventory
 
 
 def divides_by_zero(schedule: Schedule) -> bool:
-    """Whether a divisor is 0 at some tensor, as far as can be said without tensors."""
-    for place in places(schedule, None):
-        try:
-            if at(schedule, place) == 0:
-                return True
-        except ZeroDivisionError:
-            return True
+    """Whether a divisor is 0 somewhere, or passes through 0, as far as can be said without tensors.
+
+    What is left is seen by `fails` when the tensors are known.
+    """
+    try:
+        numbers = [at(schedule, place) for place in places(schedule, None)]
+    except ZeroDivisionError:
+        return True
+    signs = {(number > 0) - (number < 0) for number in numbers if number is not None}
+    return 0 in signs or len(signs) > 1
+
+
+def fails(schedule: Schedule, inventory: Inventory | None) -> bool:
+    """Whether a schedule divides by 0 at one of these tensors."""
+    try:
+        for place in places(schedule, inventory):
+            at(schedule, place)
+    except ZeroDivisionError:
+        return True
     return False
 
 
@@ -44,6 +57,8 @@ def written(expr: ast.Expr, number: Number) -> Iterator[tuple[Span, Fraction]]:
         for argument, point in zip(expr.arguments, schedule.points, strict=True):
             yield argument.span, point
     elif any(isinstance(part, Arithmetic) for part in parts(schedule)):
+        if fails(schedule, None):
+            return
         for place in places(schedule, None):
             value = at(schedule, place)
             if value is not None:

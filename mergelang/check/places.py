@@ -61,7 +61,7 @@ def _told_apart(all: list[Place], atoms: frozenset[ast.Word | ast.Glob]) -> list
 
 
 def _made_up(schedule: Schedule) -> list[Place]:
-    steps, atoms, bounds = {1}, {}, {0, 1}
+    steps, groups, bounds = {1}, {(): None}, {0, 1}
     for part in parts(schedule):
         if isinstance(part, Curve):
             steps.add(max(1, len(part.points) - 1))
@@ -71,7 +71,8 @@ def _made_up(schedule: Schedule) -> list[Place]:
                     if isinstance(atom, ast.Layers):
                         bounds |= {atom.range.low or 0, atom.range.high or 0}
                     else:
-                        atoms[atom] = None
+                        groups[(atom,)] = None
+                groups[_together(pattern)] = None
     # Twice the points, so that products of curves are seen between them too.
     last = 2 * lcm(*steps)
     last = min(last, MOST_LAYERS)
@@ -79,18 +80,18 @@ def _made_up(schedule: Schedule) -> list[Place]:
         last *= 2
     inside = range(last + 1) if len(steps) > 1 else sorted(b for b in bounds if b <= last)
     layers = [None, *inside]
-    return [_place(atom, layer, last + 1) for atom in (None, *atoms) for layer in layers]
+    return [_place(atoms, layer, last + 1) for atoms in groups for layer in layers]
 
 
-def _place(atom: ast.Pattern | None, layer: int | None, layers: int) -> Place:
-    match atom:
-        case ast.Glob(glob):
-            return Place(glob.replace("*", "x").replace("?", "x"), layer, layers)
-        case ast.Word(word):
-            return Place(f"model.{word}.weight", layer, layers)
-        case ast.Role(role):
-            return Place("model.weight", layer, layers, frozenset({role}))
-    return Place("model.weight", layer, layers)
+def _place(atoms: tuple[ast.Pattern, ...], layer: int | None, layers: int) -> Place:
+    """A tensor that all of these words, or the first of these globs, and these roles name."""
+    words = [atom.value for atom in atoms if isinstance(atom, ast.Word)]
+    globs = [atom.value for atom in atoms if isinstance(atom, ast.Glob)]
+    roles = frozenset(atom.value for atom in atoms if isinstance(atom, ast.Role))
+    name = ".".join(["model", *words, "weight"])
+    if globs:
+        name = globs[0].replace("*", "x").replace("?", "x")
+    return Place(name, layer, layers, roles)
 
 
 def parts(schedule: Schedule) -> Iterator[Schedule]:
@@ -105,6 +106,18 @@ def parts(schedule: Schedule) -> Iterator[Schedule]:
         case Arithmetic(_, left, right):
             yield from parts(left)
             yield from parts(right)
+
+
+def _together(pattern: ast.Pattern) -> tuple[ast.Pattern, ...]:
+    """What has to hold of a tensor for a pattern of `&` to match it."""
+    match pattern:
+        case ast.And(left, right):
+            return (*_together(left), *_together(right))
+        case ast.Or(left, _):
+            return _together(left)
+        case ast.Word() | ast.Glob() | ast.Role():
+            return (pattern,)
+    return ()
 
 
 def _atoms(pattern: ast.Pattern) -> Iterator[ast.Pattern]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mergelang.check import mass as masses
+from mergelang.check.numbers import fails
 from mergelang.check.program import Term
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
@@ -65,6 +66,9 @@ class Terms:
     def scale(self, by: Schedule, one: Input, span: Span) -> Term:
         inventory = one.term.inventory
         self.usage.look(by, inventory)
+        if fails(by, inventory):
+            self.report.add("E0414", span, text=span.text)
+            by = ONE
         mass = masses.settle(masses.combine("*", by, one.term.mass), inventory)
         return Term(
             "scale", (one.term,), {"by": by}, span, mass, self.seed,
@@ -111,7 +115,11 @@ class Terms:
             key: value.term if isinstance(value, Input) else value for key, value in policy.items()
         }
         self._look_at_options(options, fit)
-        mass = masses.settle(mass, result)
+        try:
+            mass = masses.settle(mass, result)
+        except ZeroDivisionError:
+            self.report.add("E0415", span, operator=name)
+            mass = ONE
         if base is None:
             return Term(
                 name, tuple(each.term for each in inputs), options, span, mass, self.seed,
