@@ -51,12 +51,23 @@ def write_model(
     shapes = llama_shapes(**sizes) | dict(extra or {})
     for name in lack:
         del shapes[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {name: (dtypes or {}).get(name, dtype) for name in shapes}
+    write_tensors(folder / "model.safetensors", shapes, kinds, seed)
+    (folder / "config.json").write_text(json.dumps(llama_config(**sizes), indent=2))
+    return folder
+
+
+def write_tensors(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str],
+    seed: int | None = None,
+) -> None:  # fmt: skip
+    """Writes one safetensors file."""
     header, offset = {}, 0
     for name, shape in shapes.items():
-        kind = (dtypes or {}).get(name, dtype)
-        size = prod(shape) * WIDTHS[kind]
+        size = prod(shape) * WIDTHS[dtypes[name]]
         header[name] = {
-            "dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]
+            "dtype": dtypes[name], "shape": list(shape), "data_offsets": [offset, offset + size]
         }  # fmt: skip
         offset += size
     encoded = json.dumps(header).encode()
@@ -65,10 +76,7 @@ def write_model(
     data = bytes(offset)
     if seed is not None:
         data = bytes(random.Random(seed).choices(range(0x3C), k=offset))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
-    (folder / "config.json").write_text(json.dumps(llama_config(**sizes), indent=2))
-    return folder
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
 def write_zoo(folder: Path) -> Path:
@@ -82,4 +90,6 @@ def write_zoo(folder: Path) -> Path:
     counter = {"model.counter": (3,)}
     write_model(folder / "counting", extra=counter, dtypes={"model.counter": "I64"})
     write_model(folder / "measuring", extra=counter, dtypes={"model.counter": "F32"})
+    flat = {"weight": (8, 8), "bias": (8,)}
+    write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
     return folder

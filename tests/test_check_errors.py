@@ -62,3 +62,19 @@ def test_every_code_is_explained_with_an_example(code):
     assert kind.message and kind.explain.endswith("\n")
     for line in kind.explain.splitlines():
         assert len(line) <= 100
+
+
+ELSEWHERE = {
+    "E0318": "an operator of an installed package refuses its inputs",
+    "E0416": "an operator of an installed package reckons its mass with plain numbers only",
+    "E0801": "told by the planner",
+}
+
+
+def test_every_code_is_told_by_a_wrong_recipe():
+    told = {
+        code
+        for path in CASES
+        for code in re.findall(r"^\w+\[(\w+)\]", path.with_suffix(".txt").read_text(), re.MULTILINE)
+    }
+    assert set(PROGRAM) - told == set(ELSEWHERE)
