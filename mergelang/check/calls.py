@@ -5,10 +5,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mergelang.check import mass as masses
-from mergelang.check.options import Options
+from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
-from mergelang.check.suggest import counted, listed, nearest
+from mergelang.check.suggest import counted, nearest
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Number, Unknown, Value, describe, exactly
 from mergelang.lang import ast
@@ -299,14 +299,3 @@ class Calls:
         check = wanted.delta if base is None else wanted.model
         fits = [check(each.term, each.span) for each in inputs]
         return ZERO if all(fits) else None
-
-
-def universal(signature: sig.Signature) -> tuple[str, ...]:
-    """The options that every call takes besides those of its operator."""
-    names = ("config",) if signature.arranges else ("missing", "mismatch", "config")
-    return tuple(name for name in names if signature.option(name) is None)
-
-
-def input_options(signature: sig.Signature) -> str:
-    """The options of each input, for a sentence."""
-    return listed(option.name for option in signature.options if option.each)

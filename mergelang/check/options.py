@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 WRONG = object()
 """The value of an option that has been reported."""
 
-UNIVERSAL = ("missing", "mismatch", "config")
-"""Options of every call on values; an arranging operator takes only the last."""
-
 WANTED = {
     sig.Number: "a number",
     sig.Integer: "a whole number",
@@ -45,7 +42,7 @@ class Options:
         given = {
             name: self._given(argument.name, argument.value, signature)
             for name, argument in named.items()
-            if not self._is_universal(name, signature)
+            if name not in universal(signature)
         }
         records = [self._record(argument, signature) for argument in inputs]
         values: dict[str, Any] = {}
@@ -80,10 +77,6 @@ class Options:
             record=f"{place.span.text} {{ {option.name}: {example} }}" if record else None,
             each=f"x {{ {option.name}: {example} }}" if option.each and not record else None,
         )  # fmt: skip
-
-    def _is_universal(self, name: str, signature: sig.Signature) -> bool:
-        names = UNIVERSAL[2:] if signature.arranges else UNIVERSAL
-        return name in names and signature.option(name) is None
 
     def _given(self, name: ast.Name, expr: ast.Expr, signature: sig.Signature) -> Any:
         """The value of an option given in the call."""
@@ -129,11 +122,11 @@ class Options:
         if not record:
             if signature.takes_base:
                 of_call.append("base")
-            of_call += [each for each in UNIVERSAL if self._is_universal(each, signature)]
+            of_call += universal(signature)
         else:
             others = {option.name for option in signature.options if not option.each}
             others |= {"base"} if signature.takes_base else set()
-            if name in others or self._is_universal(name, signature):
+            if name in others or name in universal(signature):
                 self._report.add("E0310", key.span, name=name, operator=operator)
                 return
             of_call = [option.name for option in signature.options if option.each]
@@ -242,6 +235,12 @@ class Options:
             "E0308", span, option=option.name, operator=signature.name, value=show(value),
             kind=option.kind,
         )  # fmt: skip
+
+
+def universal(signature: sig.Signature) -> tuple[str, ...]:
+    """The options that every call takes besides those of its operator."""
+    names = ("config",) if signature.arranges else ("missing", "mismatch", "config")
+    return tuple(name for name in names if signature.option(name) is None)
 
 
 def _default(option: sig.Option) -> Any:
