@@ -163,9 +163,9 @@ right:  match { q_proj => 0.5, _ => 0.3 }
 `layers a..b` names the layers from a up to, not including, b, of the expression that the `match`
 steers: after a slice, of the slice.
 
-wrong:  match { layers 0..40 => 0.5, _ => 0.3 }      # 32 layers
+wrong:  match { layers 2..6 => 0.5, _ => 0.3 }      # a model of 4 layers
 
-right:  match { layers 0..32 => 0.5, _ => 0.3 }
+right:  match { layers 2..4 => 0.5, _ => 0.3 }
 """,
     ),
     "W0503": Kind(

@@ -65,9 +65,9 @@ models are of different kinds.
 In a `match` between models every tensor is taken from the expression of its arm, which has to have
 it.
 
-wrong:  let x = match { @attn => a, _ => b }       # a has a lm_head, b has none
+wrong:  let x = match { @attn | @head => headless, _ => b }
 
-right:  let x = match { @attn | @head => a, _ => b }
+right:  let x = match { @attn => headless, _ => b }
 """,
     ),
     "E0706": Kind(
