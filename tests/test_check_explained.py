@@ -1,4 +1,4 @@
-"""The examples of `mergelang explain CODE`: the wrong one gets that code, the right one does not."""
+"""The examples of `mergelang explain CODE`: the wrong one gets that code, the right one not."""
 
 import re
 from textwrap import dedent
@@ -17,6 +17,9 @@ EXAMPLES = {
     for code, kind in sorted(KINDS.items())
     if re.match(r"[EW]0[234578]", code) and SHOWN.search(kind.explain)
 }
+MODELS = (
+    "base", "chat", "math", "code", "a", "b", "c", "small", "large", "wide", "headless", "model",
+)  # fmt: skip
 STATEMENT = re.compile(r"(mergelang \d|seed|use|param|model|let|output)\b")
 SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?")
 
@@ -48,8 +51,7 @@ def told(folder, code, example, declared=""):
     if not STATEMENT.match(text):
         text = f"let shown = linear(a {{ weight: {text.split('      #')[0]} }}, b)"
     given = set(re.findall(r"^(?:model|let|param) (\w+)", text, re.MULTILINE))
-    models = "base chat math code a b c small large wide headless model".split()
-    head = [f'model {each} = "{each}"' for each in models if each not in given]
+    head = [f'model {each} = "{each}"' for each in MODELS if each not in given]
     head += [] if "use " in text or code == "E0205" else ['use "other.merge" as house']
     for each, value in {"soup": "mean(a, b)", "x": "a", "t": "0.5", "tuned": "a"}.items():
         if each not in given and re.search(rf"\b{each}\b", text):
