@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from mergelang.check.schedule import ONE, ZERO, Arms, Constant, Curve, at
-from mergelang.graph.build import build, lower, view
+from mergelang.graph.build import build, lower
 from mergelang.graph.node import Graph, Interner, assemble, postorder
 from mergelang.graph.passes import PASSES, fold_constants
 from mergelang.graph.verify import BrokenGraph, verify
@@ -172,10 +172,10 @@ def worth(node, place: Place, known: dict) -> Fraction:
 def test_passes_keep_the_exact_value_of_every_output(one, other):
     recipe = program(one, other)
     before = lower(recipe)
-    for after in (build(recipe), view(recipe)):
-        for (_, old), (_, new) in zip(before.outputs, after.outputs, strict=True):
-            for place in (MLP, NORM):
-                assert worth(old, place, {}) == worth(new, place, {})
+    after = build(recipe)
+    for (_, old), (_, new) in zip(before.outputs, after.outputs, strict=True):
+        for place in (MLP, NORM):
+            assert worth(old, place, {}) == worth(new, place, {})
 
 
 @settings(max_examples=100, deadline=None)
@@ -191,7 +191,7 @@ def test_after_folding_no_sum_stands_directly_under_a_sum_and_no_input_twice(ter
 @given(ALGEBRA)
 def test_operators_see_the_same_keys_before_and_after_passes(term):
     recipe = program(add(BASE, call("drop", sub(term, BASE), density=HALF, mass=ZERO)))
-    assert drops(build(recipe)) == drops(lower(recipe)) == drops(view(recipe))
+    assert drops(build(recipe)) == drops(lower(recipe))
 
 
 # Sharing
@@ -301,19 +301,6 @@ def test_a_policy_that_nothing_needs_adds_nothing():
     two = source("./two", inventory=inventory(a=(2,)))
     call_ = call("linear", one, two, policy={"missing": one}, inventory=inventory(a=(2,)))
     assert only(build(program(call_))).op == "linear"
-
-
-# For people
-
-
-def test_the_view_keeps_what_has_a_name():
-    soup = add(scale("0.5", CHAT), scale("0.5", MATH))
-    steered = add(soup, scale("0.5", sub(CHAT, BASE)))
-    graph = view(program(steered, soup=soup, steered=steered))
-    assert {name: parts(node) for node, name in graph.names.items()} == {
-        "soup": [("./chat", HALF.value), ("./math", HALF.value)],
-        "steered": [("affine", 1), ("./chat", HALF.value), ("./base", -HALF.value)],
-    }
 
 
 # The verifier

@@ -10,7 +10,7 @@ from typing import Any
 from mergelang.check.program import Program, Term
 from mergelang.check.schedule import ONE, Constant
 from mergelang.graph.node import Graph, Interner, Node, assemble, postorder
-from mergelang.graph.passes import PASSES, VIEW
+from mergelang.graph.passes import PASSES
 from mergelang.graph.verify import verify
 from mergelang.lang import ast
 from mergelang.ops.expr import structure
@@ -29,11 +29,6 @@ def build(program: Program, passes: Sequence[Pass] = PASSES) -> Graph:
         before, graph = graph, each(graph)
         verify(graph, each.__name__, before)
     return graph
-
-
-def view(program: Program) -> Graph:
-    """The graph as people wrote it: sums are folded, but every named expression is there."""
-    return build(program, VIEW)
 
 
 def lower(program: Program) -> Graph:

@@ -33,12 +33,26 @@ def fold_constants(graph: Graph) -> Graph:
 
 def fold_affine(graph: Graph) -> Graph:
     """Sums of sums become one sum, each input once; what counts for nothing is left out."""
-    return _fold(graph, frozenset())
+    watched = _watched(graph)
 
+    def rule(intern: Interner, node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op != "affine":
+            return _copy(intern, node, inputs)
+        parts: dict[Any, tuple[Node, Schedule]] = {}
+        for each, by in zip(inputs, node["coefficients"], strict=True):
+            for below, coefficient in _spread(each, by, node):
+                like = below.attrs if below.op == "source" else below
+                first, so_far = parts.get(like, (below, ZERO))
+                parts[like] = (first, simplify(combine("+", so_far, coefficient)))
+        # One input stays, with coefficient 0, to say what zero has the shape of.
+        counted = [part for part in parts.values() if part[1] != ZERO] or list(parts.values())[:1]
+        if len(counted) == 1 and counted[0][1] == ONE:
+            only = counted[0][0]
+            if only.key == node.key or node not in watched:
+                return only
+        return intern.affine(counted, node)
 
-def fold_between_names(graph: Graph) -> Graph:
-    """The same, but a sum that a statement names stays a node of its own."""
-    return _fold(graph, frozenset(graph.names))
+    return _rewrite(graph, rule)
 
 
 def share(graph: Graph) -> Graph:
@@ -55,9 +69,6 @@ def drop_unused(graph: Graph) -> Graph:
 
 PASSES = (fold_constants, fold_affine, share, drop_unused)
 """What a program goes through before it is planned, in this order."""
-
-VIEW = (fold_constants, fold_between_names, share)
-"""What it goes through before it is drawn."""
 
 
 def _rewrite(graph: Graph, rule: Rule) -> Graph:
@@ -79,34 +90,9 @@ def _copy(intern: Interner, node: Node, inputs: tuple[Node, ...]) -> Node:
     return intern.node(node.op, inputs, dict(node.attrs), node)
 
 
-def _fold(graph: Graph, kept: frozenset[Node]) -> Graph:
-    watched = _watched(graph)
-
-    def rule(intern: Interner, node: Node, inputs: tuple[Node, ...]) -> Node:
-        if node.op != "affine":
-            return _copy(intern, node, inputs)
-        parts: dict[Any, tuple[Node, Schedule]] = {}
-        for old, each, by in zip(node.inputs, inputs, node["coefficients"], strict=True):
-            for below, coefficient in _spread(old, each, by, node, old in kept):
-                like = below.attrs if below.op == "source" else below
-                first, so_far = parts.get(like, (below, ZERO))
-                parts[like] = (first, simplify(combine("+", so_far, coefficient)))
-        # One input stays, with coefficient 0, to say what zero has the shape of.
-        counted = [part for part in parts.values() if part[1] != ZERO] or list(parts.values())[:1]
-        if len(counted) == 1 and counted[0][1] == ONE and node not in kept:
-            only = counted[0][0]
-            if only.key == node.key or node not in watched:
-                return only
-        return intern.affine(counted, node)
-
-    return _rewrite(graph, rule)
-
-
-def _spread(
-    old: Node, node: Node, by: Schedule, user: Node, kept: bool
-) -> list[tuple[Node, Schedule]]:
+def _spread(node: Node, by: Schedule, user: Node) -> list[tuple[Node, Schedule]]:
     """What `by * node` is a sum of, seen from a node that uses it."""
-    if node.op != "affine" or kept:
+    if node.op != "affine":
         return [(node, by)]
     coefficients = node["coefficients"]
     varies = any(not isinstance(each, Constant) for each in coefficients)
