@@ -191,7 +191,7 @@ class _Canvas:
             rows.append(side + " " * (space // 2) + text + " " * (space - space // 2) + side)
         rows.append(bottom_left + across * inner + bottom_right)
         for y, row in enumerate(rows, rect.y):
-            for x, cell in enumerate(_cells(row), rect.x):
+            for x, cell in enumerate(cells(row), rect.x):
                 self.put(x, y, cell)
 
     def lines(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ class _Canvas:
         )
 
 
-def _cells(text: str) -> list[str]:
+def cells(text: str) -> list[str]:
     """The text by cells of a terminal: a wide character is followed by an empty one."""
     cells: list[str] = []
     for char in text:
@@ -218,4 +218,4 @@ def _cells(text: str) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    return len(_cells(text))
+    return len(cells(text))
