@@ -6,7 +6,7 @@ touches a widget.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -43,7 +43,7 @@ class View(App[None]):
 
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = [  # noqa: RUF012
+    BINDINGS: ClassVar[list[Binding]] = [
         Binding(each.keys, each.action, each.label, show=each.footer, key_display=each.shown)
         for each in ACTIONS
     ]
@@ -98,9 +98,7 @@ class View(App[None]):
         kept = pane.selected if pane.selected in boxes else next(reversed(boxes), None)
         pane.show(drawing, kept)
         pane.focus()
-        warnings = len(program.warnings)
-        warned = f", {counted(warnings, 'warning')}" if warnings else ""
-        self._say(f"{counted(len(program.outputs), 'output')}{warned}")
+        self._say(summary(program))
         self._tell_details()
         self.refresh_bindings()
 
@@ -164,6 +162,8 @@ class View(App[None]):
         self._run = ended(self._run, session.failure) if started else None
         self._session = None
         self._show_run()
+        if self._program is not None:
+            self._say(summary(self._program))
         self.refresh_bindings()
         if self._leaving:
             self.exit()
@@ -226,6 +226,12 @@ class View(App[None]):
         else:
             self._leaving = True
             self.action_cancel_run()
+
+
+def summary(program: Any) -> str:
+    """`2 outputs, 1 warning`."""
+    warned = f", {counted(len(program.warnings), 'warning')}" if program.warnings else ""
+    return counted(len(program.outputs), "output") + warned
 
 
 def help_text() -> Text:

@@ -1,6 +1,7 @@
 """The drawn graph as a widget: scrolls, colours boxes by their state, walks and clicks."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,7 +18,7 @@ from mergelang.tui.progress import PENDING
 class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows a drawing; one box is selected."""
 
-    COMPONENT_CLASSES = {
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"graph--{name}"
         for name in (
             "line", "near", "source", "sum", "operator", "output", "running", "done", "failed",
@@ -135,7 +136,10 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
     def _box_style(self, box: str, kind: str) -> Style:
         state = self._states.get(box, PENDING)
         style = self._style(kind if state == PENDING else state)
-        return style + self._style("selected") if box == self.selected else style
+        if box != self.selected:
+            return style
+        # The colour still tells the state.
+        return style + Style(bgcolor=self._style("selected").bgcolor, bold=True)
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"graph--{name}")

@@ -9,10 +9,11 @@ from mergelang.draw.picture import OUTPUT, Picture
 from mergelang.draw.units import counted, size
 from mergelang.errors import Cancelled, MergelangError
 from mergelang.run import events
+from mergelang.wording import message
 
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 
-WIDTH = 16
+WIDTH = 24
 """Cells of the bar."""
 
 
@@ -65,8 +66,8 @@ def after(state: RunState, event: events.Event) -> RunState:
             return replace(
                 state, phase=DONE, bytes=read + written, written=written, seconds=s, memory=memory
             )
-        case events.RunFailed(message=message):
-            return _stopped(state, FAILED, message)
+        case events.RunFailed(message=problem):
+            return _stopped(state, FAILED, problem)
     return state
 
 
@@ -74,8 +75,9 @@ def ended(state: RunState, failure: MergelangError | None) -> RunState:
     """The state once the run has returned, or raised."""
     if failure is None:
         return state
-    phase = "cancelled" if isinstance(failure, Cancelled) else FAILED
-    return _stopped(state, phase, str(failure))
+    if isinstance(failure, Cancelled):
+        return _stopped(state, "cancelled", message(failure.diagnostics[0]))
+    return _stopped(state, FAILED, str(failure))
 
 
 def _output(run: RunState, name: str, **changes: object) -> RunState:
@@ -128,19 +130,21 @@ def progress_text(state: RunState) -> Text:
             return Text("starting")
         case "failed" | "cancelled":
             return Text(state.problem, "bold red" if state.phase == FAILED else "yellow")
-    filled = round(WIDTH * state.share)
-    tone = "green" if state.phase == DONE else "yellow"
-    line = Text.assemble(("━" * filled, tone), ("━" * (WIDTH - filled), "bright_black"), "  ")
     rate = f"{size(state.bytes / state.seconds)}/s" if state.seconds > 0 else ""
     if state.phase == DONE:
+        time = f"{state.seconds:.1f} s" if state.seconds < 60 else clock(state.seconds)
         facts = [
-            f"{counted(len(state.outputs), 'output')} in {state.seconds:.1f} s",
+            f"{counted(len(state.outputs), 'output')} in {time}",
             f"{size(state.written)} written", rate, f"{size(state.memory)} of memory",
         ]  # fmt: skip
-    else:
-        left = state.seconds * (1 - state.share) / state.share if state.share else 0
-        facts = [
-            f"{state.share:4.0%}", f"{size(state.bytes)} of {size(state.total)}", rate,
-            f"{clock(left)} left" if state.share else "",
-        ]  # fmt: skip
-    return line.append("  ".join(filter(None, facts)))
+        return Text.assemble(("done", "bold green"), "  ", "  ".join(filter(None, facts)))
+    filled = round(WIDTH * state.share)
+    left = state.seconds * (1 - state.share) / state.share if state.share else 0
+    facts = [
+        f"{state.share:4.0%}", f"{size(state.bytes)} of {size(state.total)}", rate,
+        f"{clock(left)} left" if state.share else "",
+    ]  # fmt: skip
+    return Text.assemble(
+        ("━" * filled, "yellow"), ("━" * (WIDTH - filled), "bright_black"), "  ",
+        "  ".join(filter(None, facts)),
+    )  # fmt: skip
