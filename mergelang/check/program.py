@@ -38,7 +38,8 @@ class Term:
     A task-vector operator with `base:` is checked into `from_base(base, op(sub(x1, base), ...))`,
     so that operators of that kind only ever see deltas.
 
-    `policy` holds `missing:` and `mismatch:` of a call: the word "skip" or a Term (`from(x)`).
+    `policy` holds `missing:` and `mismatch:` of a call: the word "skip" or a Term (`from(x)`). With
+    `base:` it stands on the `from_base`; the terms below that hold only what all inputs have alike.
     `donor` is the Term that config, sidecar files and the default dtype come from. `name` is the
     name that a statement gave to the expression. `seed` is that of the file where it stands.
     `inventory` (and `layout` of an operator that arranges, and of a slice) is None when the sources

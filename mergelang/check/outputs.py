@@ -1,0 +1,192 @@
+"""`output` statements: their options, and whether their folders may be written."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mergelang.check.expressions import Expressions
+from mergelang.check.program import Destination
+from mergelang.check.suggest import listed, nearest
+from mergelang.check.value import Number, Unknown, describe, exactly
+from mergelang.errors import Diagnostic
+from mergelang.lang import ast
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.source import Span
+
+DTYPES = {
+    "bf16": "BF16", "bfloat16": "BF16", "f16": "F16", "float16": "F16", "fp16": "F16",
+    "f32": "F32", "float32": "F32", "fp32": "F32", "f64": "F64", "float64": "F64", "fp64": "F64",
+}  # fmt: skip
+"""What people write, and the name in safetensors."""
+
+SHARDS = 5 * 10**9
+"""Bytes of a shard unless said otherwise."""
+
+KNOWN = ("dtype", "shards")
+LATER = ("tokenizer", "chat_template", "tokens", "pad_vocab")
+"""Options of the language that this version does not know yet."""
+
+RECORD = "mergelang.json"
+
+
+def check_output(
+    output: ast.Output, expressions: Expressions, folder: Path
+) -> Destination | None:
+    """The destination of an output; None, and reported, when anything in it is wrong."""
+    term = expressions.model(output.value)
+    options = _options(output.record, expressions)
+    text = output.path.value
+    if not text.strip():
+        expressions.report.add("E0813", output.path.span)
+        return None
+    if term is None or options is None:
+        return None
+    path = str((folder / Path(text).expanduser()).absolute())
+    return Destination(text, _normal(path), term, options, output.path.span)
+
+
+def _options(record: ast.Record | None, expressions: Expressions) -> dict[str, Any] | None:
+    report = expressions.report
+    options: dict[str, Any] = {"dtype": None, "shards": SHARDS}
+    places: dict[str, Span] = {}
+    sound = True
+    for entry in record.entries if record else ():
+        name = entry.key.id if isinstance(entry.key, ast.Name) else entry.key.value
+        span = entry.key.span
+        if name in places:
+            report.add("E0306", span, places[name], name=name)
+        elif name == "dtype":
+            options[name] = _dtype(entry.value, expressions)
+            sound &= options[name] is not None
+        elif name == "shards":
+            options[name] = _size(entry.value, expressions)
+            sound &= options[name] is not None
+        elif name in LATER:
+            report.add("E0805", span, name=name)
+        else:
+            suggestion = nearest(name, (*KNOWN, *LATER))
+            known = None if suggestion else listed(KNOWN)
+            report.add("E0802", span, name=name, suggestion=suggestion, known=known)
+        sound &= name not in places and name in KNOWN
+        places.setdefault(name, span)
+    return options if sound else None
+
+
+def _dtype(expr: ast.Expr, expressions: Expressions) -> str | None:
+    text = expr.id if isinstance(expr, ast.Name) else None
+    binding = text and expressions.scope.bindings.get(text)
+    if text not in DTYPES and (text is None or binding):
+        value = expressions.value(expr)
+        if isinstance(value, Unknown):
+            return None
+        text = value if isinstance(value, str) else expr.span.text
+    if text.lower() in DTYPES:
+        return DTYPES[text.lower()]
+    known = ("bf16", "f16", "f32", "f64")
+    expressions.report.add(
+        "E0803", expr.span, text=text, suggestion=nearest(text, DTYPES), known=listed(known)
+    )
+    return None
+
+
+def _size(expr: ast.Expr, expressions: Expressions) -> int | None:
+    value = expressions.value(expr)
+    if isinstance(value, Unknown):
+        return None
+    if isinstance(value, Number) and value.size:
+        size = value.schedule.value
+        if size >= 1:
+            return int(size)
+    got = expr.span.text if exactly(value) is not None else describe(value)
+    expressions.report.add("E0804", expr.span, got=got)
+    return None
+
+
+def check_outputs(
+    outputs: Sequence[Destination], checkpoints: Mapping[Reference, Checkpoint]
+) -> list[Diagnostic]:
+    """Where outputs would overwrite each other, an input, or what is not ours. Reads folders."""
+    found = list(_collisions(outputs))
+    for output in outputs:
+        found += list(_inputs(output, checkpoints)) or _foreign(output)
+    return found
+
+
+def _collisions(outputs: Sequence[Destination]) -> Iterable[Diagnostic]:
+    for index, output in enumerate(outputs):
+        for other in outputs[:index]:
+            facts = {"text": output.text, "other": other.text}
+            if output.path == other.path:
+                yield Diagnostic("E0807", output.span, facts, (other.span,))
+                break
+            if _inside(output.path, other.path) or _inside(other.path, output.path):
+                yield Diagnostic("E0808", output.span, facts, (other.span,))
+                break
+
+
+def _inputs(
+    output: Destination, checkpoints: Mapping[Reference, Checkpoint]
+) -> Iterable[Diagnostic]:
+    real = _real(output.path)
+    for reference in checkpoints:
+        source = _real(str(reference.path))
+        facts = {"text": output.text, "source": reference.text}
+        if real == source:
+            yield Diagnostic("E0809", output.span, facts)
+        elif _inside(real, source):
+            yield Diagnostic("E0810", output.span, {**facts, "how": "inside"})
+        elif _inside(source, real):
+            yield Diagnostic("E0810", output.span, {**facts, "how": "around"})
+        else:
+            continue
+        return
+
+
+def _foreign(output: Destination) -> Iterable[Diagnostic]:
+    """The output's place taken by a file, or by a folder with files that we did not write."""
+    path = Path(output.path)
+    for parent in path.parents:
+        if parent.is_dir():
+            break
+        if parent.exists():
+            yield Diagnostic("E0812", output.span, {"text": output.text, "file": parent.name})
+            return
+    if not path.exists():
+        return
+    if not path.is_dir():
+        yield Diagnostic("E0812", output.span, {"text": output.text, "file": path.name})
+        return
+    ours = _ours(path)
+    foreign = sorted(
+        str(each.relative_to(path))
+        for each in path.rglob("*")
+        if not each.is_dir() and str(each.relative_to(path)) not in ours
+    )
+    if foreign:
+        facts = {"text": output.text, "names": listed(foreign, 3)}
+        yield Diagnostic("E0811", output.span, facts)
+
+
+def _ours(folder: Path) -> set[str]:
+    """Names of the files that the folder's own record says we wrote."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        return {RECORD, *record["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _inside(path: str, folder: str) -> bool:
+    return Path(folder) in Path(path).parents
+
+
+def _normal(path: str) -> str:
+    import os.path
+
+    return os.path.normpath(path)
+
+
+def _real(path: str) -> str:
+    return str(Path(path).resolve())

@@ -1,0 +1,230 @@
+"""A recipe file, statement by statement; and the files that it uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mergelang.check.expressions import Expressions
+from mergelang.check.outputs import check_output, check_outputs
+from mergelang.check.params import check_param, check_settings
+from mergelang.check.program import Destination, Parameter, Program, Term
+from mergelang.check.report import Report
+from mergelang.check.scope import NAMING, Scope
+from mergelang.check.tensors import Comparisons
+from mergelang.check.terms import Terms
+from mergelang.check.usage import Usage
+from mergelang.check.value import UNKNOWN, File, Value
+from mergelang.check.wanted import Wanted
+from mergelang.errors import InputError, RecipeError
+from mergelang.lang import ast, parse
+from mergelang.models.checkpoint import Checkpoint, open_model
+from mergelang.models.reference import Reference, parse_reference
+from mergelang.source import Source
+
+EDITION = 1
+"""The edition of the language that this version reads."""
+
+
+@dataclass
+class Shared:
+    """What all files of one check have in common."""
+
+    sources: bool
+    report: Report = field(default_factory=Report)
+    comparisons: Comparisons = field(default_factory=Comparisons)
+    usage: Usage = field(default_factory=Usage)
+    checkpoints: dict[Reference, Checkpoint] = field(default_factory=dict)
+    failed: set[Reference] = field(default_factory=set)
+    files: dict[Path, File] = field(default_factory=dict)
+    stack: list[Path] = field(default_factory=list)
+
+
+def check(
+    source: Source, *, folder: Path, settings: Mapping[str, Any] | None = None,
+    sources: bool = True,
+) -> Program:  # fmt: skip
+    """The typed program of a recipe.
+
+    `folder` is where its paths start. `settings` are values of params (text as `--set` gives it,
+    or numbers). With `sources=False` no model is looked at: what only headers can tell (tensors,
+    layers) is not checked, and inventories are None. Reads recipes, configs and headers.
+
+    Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
+    else the warnings are the program's `diagnostics`.
+    """
+    shared = Shared(sources)
+    folder = Path(folder)
+    shared.stack.append((folder / Path(source.name).name).resolve())
+    recipe = _File(source, folder, shared, settings or {}, main=True)
+    recipe.check()
+    if sources:
+        shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
+    shared.usage.warn(shared.report)
+    recipe.warn_unused()
+    found = shared.report.sorted(source)
+    if shared.report.has_errors:
+        raise RecipeError(found)
+    return Program(
+        tree=recipe.tree, outputs=tuple(recipe.outputs), terms=recipe.terms_by_name(),
+        params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
+    )  # fmt: skip
+
+
+class _File:
+    """One file: its statements in order."""
+
+    def __init__(
+        self, source: Source, folder: Path, shared: Shared, settings: Mapping[str, Any], *,
+        main: bool,
+    ):  # fmt: skip
+        self.shared, self.folder, self.settings, self.main = shared, folder, settings, main
+        self.report = shared.report
+        self.source = source
+        self.tree, problems = parse(source)
+        self.report.extend(problems)
+        if any(each.is_error for each in problems):
+            self.report.broken.add(source)
+        self.scope = Scope(source, self.report)
+        self.seed = self._seed()
+        self.outputs: list[Destination] = []
+        self.params: dict[str, Parameter] = {}
+        terms = Terms(self.report, self.seed, shared.comparisons, shared.usage)
+        self._values: dict[str, Value] = {}
+        wanted = Wanted(self.report, self._values)
+        self.expressions = Expressions(self.report, self.scope, terms, wanted)
+
+    def check(self) -> None:
+        repeated = self.scope.declare(self.tree.statements)
+        for statement in self.tree.statements:
+            self._statement(statement, bound=id(statement) not in repeated)
+        if self.main:
+            named = {
+                each.name.id: None for each in self.tree.statements if isinstance(each, ast.Param)
+            }
+            if self.source not in self.report.broken:
+                check_settings(self.settings, named, self.report)
+
+    def terms_by_name(self) -> dict[str, Term]:
+        return {name: value for name, value in self._values.items() if isinstance(value, Term)}
+
+    def _bind(self, name: ast.Name, value: Value, bound: bool) -> None:
+        if bound:
+            self.scope.bind(name, value)
+            self._values[name.id] = value
+
+    def _statement(self, statement: ast.Statement, bound: bool) -> None:
+        self.scope.current = statement.name.id if isinstance(statement, NAMING) and bound else None
+        match statement:
+            case ast.Edition(number) if number != EDITION:
+                self.report.add("E0210", statement.span, number=number, known=EDITION)
+            case ast.Use(_, name):
+                self._bind(name, self._use(statement), bound)
+            case ast.Param(name):
+                settings = self.settings if self.main else {}
+                value, made = check_param(statement, self.expressions, settings)
+                if made is not None and bound:
+                    self.params[name.id] = made
+                self._bind(name, value, bound)
+            case ast.Model(name):
+                self._bind(name, self._model(statement), bound)
+            case ast.Let(name, expr):
+                self._bind(name, self._let(name.id, expr), bound)
+            case ast.Output() if self.main:
+                made = check_output(statement, self.expressions, self.folder)
+                if made is not None:
+                    self.outputs.append(made)
+
+    def _seed(self) -> int:
+        seeds = [each for each in self.tree.statements if isinstance(each, ast.Seed)]
+        for again in seeds[1:]:
+            self.report.add("E0211", again.span, seeds[0].span)
+        return seeds[0].value if seeds else 0
+
+    def _let(self, name: str, expr: ast.Expr) -> Value:
+        value = self.expressions.value(expr)
+        if isinstance(value, File):
+            self.expressions.unfit(expr, value, "a value")
+            return UNKNOWN
+        if isinstance(value, Term) and value.name is None:
+            return replace(value, name=name)
+        return value
+
+    def _model(self, statement: ast.Model) -> Value:
+        span = statement.source.span
+        try:
+            reference = parse_reference(statement.source.value, self.folder)
+        except InputError as error:
+            self.report.extend([error.at(span)])
+            return UNKNOWN
+        inventory = None
+        if self.shared.sources and reference not in self.shared.failed:
+            checkpoint = self.shared.checkpoints.get(reference)
+            if checkpoint is None:
+                try:
+                    checkpoint = open_model(reference)
+                    self.shared.checkpoints[reference] = checkpoint
+                except InputError as error:
+                    self.shared.failed.add(reference)
+                    self.report.extend([error.at(span)])
+            inventory = checkpoint and checkpoint.inventory
+        term = self.expressions.terms.source(reference, inventory, statement.span)
+        return replace(term, name=statement.name.id)
+
+    def _use(self, statement: ast.Use) -> Value:
+        text, span = statement.path.value, statement.path.span
+        path = (self.folder / Path(text).expanduser()).resolve()
+        shared = self.shared
+        if path in shared.stack:
+            chain = [each.name for each in shared.stack[shared.stack.index(path) :]]
+            if len(chain) == 1:
+                self.report.add("E0206", span, path=text, chain=None, itself=text)
+            else:
+                route = " -> ".join([*chain, path.name])
+                self.report.add("E0206", span, path=text, chain=route, itself=None)
+            return UNKNOWN
+        if path in shared.files:
+            return shared.files[path]
+        try:
+            content = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            reason = "it is not there" if isinstance(error, FileNotFoundError) else error.strerror
+            self.report.add("E0205", span, path=text, reason=reason.lower())
+            return UNKNOWN
+        except UnicodeDecodeError:
+            self.report.add("E0205", span, path=text, reason="it is not a UTF-8 text")
+            return UNKNOWN
+        name = str(Path(self.source.name).parent / text) if not Path(text).is_absolute() else text
+        shared.stack.append(path)
+        inner = _File(Source(name, content), path.parent, shared, {}, main=False)
+        inner.check()
+        shared.stack.pop()
+        shared.files[path] = File(text, inner._values, inner.source)
+        return shared.files[path]
+
+    def warn_unused(self) -> None:
+        """Names that nothing uses, unless others will: a recipe without outputs is for use."""
+        if self.report.has_errors:
+            # A slip in a name leaves the name that was meant unused: that is one mistake.
+            return
+        statements = self.tree.statements
+        for statement in statements:
+            self.scope.mark_used(_expressions_of(statement))
+        has_outputs = any(isinstance(each, ast.Output) for each in statements)
+        if not has_outputs:
+            self.report.add("W0801", None, recipe=self.source.name)
+            return
+        for binding in self.scope.bindings.values():
+            if not binding.used:
+                self.report.add("W0201", binding.span, name=binding.name, what=binding.what)
+
+
+def _expressions_of(statement: ast.Statement) -> tuple[Any, ...]:
+    match statement:
+        case ast.Param(_, value, record):
+            return value, record
+        case ast.Let(_, value):
+            return (value,)
+        case ast.Output(_, value, record):
+            return value, record
+    return ()

@@ -1,0 +1,43 @@
+"""Guesses what was meant: near names, and numbers as people write them."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from fractions import Fraction
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, None when none is near."""
+    known = list(dict.fromkeys(known))
+    lowered = {each.lower(): each for each in reversed(known)}
+    found = get_close_matches(name, known, 1, 0.6) or [
+        lowered[each] for each in get_close_matches(name.lower(), lowered, 1, 0.6)
+    ]
+    return found[0] if found else None
+
+
+def listed(names: Iterable[str], most: int = 12, last: str = "and") -> str:
+    """`a`, `b` and `c`: a list for a sentence, cut off when long; empty for none."""
+    names = list(names)
+    shown = [f"`{name}`" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)}, ... ({len(names)} in all)"
+    return f" {last} ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+def show(value: Fraction | int | float) -> str:
+    """A number as one would write it: 0.3, 12, 1/3."""
+    value = Fraction(value)
+    if value.denominator == 1:
+        return str(value.numerator)
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest == 1 and value.denominator < 10**9:
+        return f"{float(value):.12g}"
+    return f"{value.numerator}/{value.denominator}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 tensor`, `3 tensors`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,327 @@
+"""Makes terms: their tensors from those of their inputs, their mass, their donor.
+
+Given are inputs whose kinds are right already; what is looked at here is whether their tensors fit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mergelang.check import mass as masses
+from mergelang.check.numbers import fails
+from mergelang.check.program import Term
+from mergelang.check.report import Report
+from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
+from mergelang.check.suggest import counted, listed
+from mergelang.check.tensors import Comparisons, Fit, patched
+from mergelang.check.usage import Usage
+from mergelang.lang import ast
+from mergelang.models.reference import Reference
+from mergelang.ops.layout import LayoutError, slice_layers
+from mergelang.ops.registry import operators
+from mergelang.source import Span
+from mergelang.tensors import Inventory
+from mergelang.wording import KINDS
+
+NEGATIVE = Constant(-ONE.value)
+
+
+class Input(NamedTuple):
+    """An input of an expression, and where it stands."""
+
+    term: Term
+    span: Span
+
+    @property
+    def text(self) -> str:
+        text = " ".join(self.span.text.split())
+        return text if len(text) <= 40 else f"{text[:36]} ..."
+
+
+@dataclass
+class Terms:
+    """Makes the terms of one file. The comparisons and the usage of patterns are shared by all."""
+
+    report: Report
+    seed: int
+    comparisons: Comparisons = field(default_factory=Comparisons)
+    usage: Usage = field(default_factory=Usage)
+
+    def source(self, reference: Reference, inventory: Inventory | None, span: Span) -> Term:
+        return Term(
+            "source", (), {"reference": reference}, span, ONE, self.seed, inventory=inventory
+        )
+
+    def sum(self, op: str, left: Input, right: Input, span: Span) -> Term:
+        """`left + right` or `left - right`; `op` is the sign."""
+        donor = 1 if left.term.mass == ZERO and right.term.mass != ZERO else 0
+        inventory = self._same((left, right), donor, span)
+        mass = masses.combine(op, left.term.mass, right.term.mass)
+        return Term(
+            "add" if op == "+" else "sub", (left.term, right.term), {}, span,
+            masses.settle(mass, inventory), self.seed,
+            donor=(left, right)[donor].term, inventory=inventory,
+        )  # fmt: skip
+
+    def scale(self, by: Schedule, one: Input, span: Span) -> Term:
+        inventory = one.term.inventory
+        self.usage.look(by, inventory)
+        if fails(by, inventory):
+            self.report.add("E0414", span, text=span.text)
+            by = ONE
+        mass = masses.settle(masses.combine("*", by, one.term.mass), inventory)
+        return Term(
+            "scale", (one.term,), {"by": by}, span, mass, self.seed,
+            donor=one.term, inventory=inventory,
+        )  # fmt: skip
+
+    def as_model(self, one: Input, span: Span) -> Term:
+        return Term(
+            "as_model", (one.term,), {}, span, ONE, self.seed,
+            donor=one.term, inventory=one.term.inventory,
+        )  # fmt: skip
+
+    def slice(self, one: Input, low: int, high: int | None, mass: Schedule, span: Span) -> Term:
+        """Layers `low` to `high`, which exist."""
+        layout = inventory = None
+        if one.term.inventory is not None:
+            count = one.term.inventory.layering.count
+            layout = slice_layers(one.term.inventory, low, count if high is None else high)
+            inventory = layout.inventory
+        return Term(
+            "slice", (one.term,), {"low": low, "high": high}, span, mass, self.seed,
+            donor=one.term, inventory=inventory, layout=layout,
+        )  # fmt: skip
+
+    def match(
+        self, patterns: tuple[ast.Pattern, ...], arms: Sequence[Input], mass: Schedule, span: Span
+    ) -> Term:
+        """For each tensor the expression of the first pattern that names it."""
+        return Term(
+            "match", tuple(arm.term for arm in arms), {"patterns": patterns}, span, mass, self.seed,
+            donor=arms[0].term, inventory=self._matched(patterns, arms, span),
+        )  # fmt: skip
+
+    def operator(
+        self, name: str, inputs: Sequence[Input], options: Mapping[str, Any], mass: Schedule,
+        span: Span, *, base: Input | None, policy: Mapping[str, Input | str], config: Input | None,
+    ) -> Term:  # fmt: skip
+        """A call of an operator on values. With a base the inputs' task vectors are its inputs."""
+        all_inputs = [*inputs, base] if base else list(inputs)
+        donor = all_inputs[-1 if base else 0]
+        fit, result, dropped = self._agree(all_inputs, -1 if base else 0, policy, span)
+        chosen = config.term if config else donor.term
+        kept = {
+            key: value.term if isinstance(value, Input) else value for key, value in policy.items()
+        }
+        self._look_at_options(options, fit)
+        try:
+            mass = masses.settle(mass, result)
+        except ZeroDivisionError:
+            self.report.add("E0415", span, operator=name)
+            mass = ONE
+        if base is None:
+            return Term(
+                name, tuple(each.term for each in inputs), options, span, mass, self.seed,
+                policy=kept, donor=chosen, inventory=result, dropped=dropped,
+            )  # fmt: skip
+        deltas = tuple(
+            Term(
+                "sub", (each.term, base.term), {}, each.span, ZERO, self.seed,
+                donor=base.term, inventory=fit,
+            )
+            for each in inputs
+        )  # fmt: skip
+        delta = Term(
+            name, deltas, options, span, ZERO, self.seed, donor=base.term, inventory=fit
+        )
+        return Term(
+            "from_base", (base.term, delta), {}, span, base.term.mass, self.seed,
+            policy=kept, donor=chosen, inventory=result, dropped=dropped,
+        )  # fmt: skip
+
+    def arrangement(
+        self, name: str, inputs: Sequence[Input], options: Mapping[str, Any], mass: Schedule,
+        span: Span, *, config: Input | None,
+    ) -> Term:  # fmt: skip
+        """A call of an operator that rearranges tensors."""
+        layout = None
+        inventories = [each.term.inventory for each in inputs]
+        if all(each is not None for each in inventories):
+            try:
+                layout = operators()[name](*inventories, **options)
+            except LayoutError as error:
+                place = span if error.input is None else inputs[error.input].span
+                text = None if error.input is None else inputs[error.input].text
+                facts = {"operator": name, "text": text, **error.facts}
+                if error.code in KINDS:
+                    self.report.add(error.code, place, **facts)
+                else:
+                    reason = error.facts.get("reason", error.code)
+                    self.report.add("E0318", place, operator=name, reason=reason)
+        self._look_at_options(options, layout and layout.inventory)
+        return Term(
+            name, tuple(each.term for each in inputs), options, span, mass, self.seed,
+            donor=(config or inputs[0]).term, layout=layout,
+            inventory=layout.inventory if layout else None,
+        )  # fmt: skip
+
+    def _look_at_options(self, options: Mapping[str, Any], inventory: Inventory | None) -> None:
+        for value in options.values():
+            for each in value if isinstance(value, tuple) else (value,):
+                self.usage.look(each, inventory)
+
+    def _same(self, inputs: Sequence[Input], donor: int, span: Span) -> Inventory | None:
+        return self._agree(inputs, donor, None, span)[1]
+
+    def _agree(
+        self, inputs: Sequence[Input], donor: int, policy: Mapping[str, Input | str] | None,
+        span: Span,
+    ) -> tuple[Inventory | None, Inventory | None, dict[str, tuple[str, ...]]]:  # fmt: skip
+        """What all inputs have alike, what the result has, and what it leaves out and why.
+
+        `policy` is None where a mismatch cannot be answered (outside of calls).
+        """
+        inventories = [each.term.inventory for each in inputs]
+        if any(each is None for each in inventories):
+            return None, None, {}
+        if all(each is inventories[0] for each in inventories):
+            return inventories[0], inventories[0], {}
+        fit = self.comparisons.fit(inventories, donor)
+        if not self._dtypes_merge(inputs):
+            return None, None, {}
+        if not fit.missing and not fit.mismatched:
+            return fit.inventory, fit.inventory, {}
+        return self._apply(fit, inputs, donor, policy, span)
+
+    def _apply(
+        self, fit: Fit, inputs: Sequence[Input], donor: int,
+        policy: Mapping[str, Input | str] | None, span: Span,
+    ) -> tuple[Inventory | None, Inventory | None, dict[str, tuple[str, ...]]]:  # fmt: skip
+        """Does with tensors that do not fit what the call says, or reports them."""
+        said = policy or {}
+        taken: dict[str, Inventory] = {}
+        dropped: dict[str, tuple[str, ...]] = {}
+        if fit.missing and "missing" not in said:
+            self._report_missing(inputs, policy is not None)
+            return None, None, {}
+        if fit.mismatched and "mismatch" not in said:
+            self._report_shapes(inputs, fit, policy is not None)
+            return None, None, {}
+        for word, names in (("missing", fit.missing), ("mismatch", fit.mismatched)):
+            choice = said.get(word)
+            if not names or choice is None:
+                continue
+            if isinstance(choice, str):
+                dropped["missing in some inputs"] = names
+                continue
+            source = choice.term.inventory
+            if source is None:
+                return None, None, {}
+            there = [name for name in names if name in source]
+            lost = tuple(name for name in names if name not in source)
+            if lost and word == "mismatch":
+                self.report.add(
+                    "E0703", choice.span, text=choice.text, names=listed(lost, 3),
+                    tensors=counted(len(lost), "tensor"),
+                )  # fmt: skip
+                return None, None, {}
+            if lost:
+                dropped[f"not in {choice.text}, which the missing ones are taken from"] = lost
+            taken.update(dict.fromkeys(there, source))
+        if not len(fit.inventory):
+            self.report.add("E0704", span, count=len(inputs))
+            return None, None, {}
+        if not taken:
+            return fit.inventory, fit.inventory, dropped
+        order = inputs[donor].term.inventory
+        return fit.inventory, patched(fit.inventory, order, taken), dropped
+
+    def _dtypes_merge(self, inputs: Sequence[Input]) -> bool:
+        first = inputs[0]
+        for each in inputs[1:]:
+            found = self.comparisons.difference(first.term.inventory, each.term.inventory).dtypes
+            if found:
+                name = found[0]
+                self.report.add(
+                    "E0706", each.span, first.span, name=name,
+                    first=first.text, other=each.text,
+                    dtype=first.term.inventory[name].dtype, got=each.term.inventory[name].dtype,
+                )  # fmt: skip
+                return False
+        return True
+
+    def _report_missing(self, inputs: Sequence[Input], call: bool) -> None:
+        first = inputs[0]
+        for each in inputs[1:]:
+            found = self.comparisons.difference(first.term.inventory, each.term.inventory)
+            if not found.lacks and not found.extra:
+                continue
+            lacks = f"lacks {counted(len(found.lacks), 'tensor')} of `{first.text}`"
+            extra = f"has {counted(len(found.extra), 'tensor')} that `{first.text}` lacks"
+            what = " and ".join(
+                text for text, names in ((lacks, found.lacks), (extra, found.extra)) if names
+            )
+            names = listed((*found.lacks[:2], *found.extra[:2])[:3])
+            self.report.add(
+                "E0701", each.span, first.span, other=each.text, what=what, names=names,
+                call=first.text if call else None, algebra=None if call else first.text,
+            )  # fmt: skip
+            return
+
+    def _report_shapes(self, inputs: Sequence[Input], fit: Fit, call: bool) -> None:
+        first, name = inputs[0], fit.mismatched[0]
+        shape = first.term.inventory[name].shape
+        each = next(each for each in inputs if each.term.inventory[name].shape != shape)
+        more = len(fit.mismatched) - 1
+        self.report.add(
+            "E0702", each.span, first.span, name=name, first=first.text, other=each.text,
+            wanted=list(shape), got=list(each.term.inventory[name].shape),
+            more=f" ({counted(more, 'more tensor')} like it)" if more else "",
+            call=first.text if call else None, algebra=None if call else first.text,
+        )  # fmt: skip
+
+    def _matched(
+        self, patterns: tuple[ast.Pattern, ...], arms: Sequence[Input], span: Span
+    ) -> Inventory | None:
+        inventories = [arm.term.inventory for arm in arms]
+        if any(each is None for each in inventories):
+            return None
+        first = inventories[0]
+        names = dict.fromkeys(first)
+        for each in inventories[1:]:
+            if each is not first:
+                names.update(dict.fromkeys(each))
+        tensors, roles = {}, {}
+        lost: dict[int, list[str]] = {}
+        uncovered = []
+        hits = [0] * len(patterns)
+        for name in names:
+            place = next(each for each in inventories if name in each).place(name)
+            index = next((i for i, each in enumerate(patterns) if matches(each, place)), None)
+            if index is None:
+                uncovered.append(name)
+            elif name not in inventories[index]:
+                hits[index] += 1
+                lost.setdefault(index, []).append(name)
+            else:
+                hits[index] += 1
+                tensors[name] = inventories[index][name]
+                roles[name] = inventories[index].roles.get(name, frozenset())
+        self.usage.look_at_patterns(patterns, hits, first)
+        if uncovered:
+            self.report.add(
+                "E0509", span, name=uncovered[0], tensors=counted(len(uncovered), "tensor")
+            )  # fmt: skip
+            return None
+        if lost:
+            index, missing = next(iter(lost.items()))
+            owner = next(arm for arm in arms if missing[0] in arm.term.inventory)
+            self.report.add(
+                "E0705", arms[index].span, owner.span, other=arms[index].text, first=owner.text,
+                names=listed(missing, 3), tensors=counted(len(missing), "tensor"), name=missing[0],
+            )  # fmt: skip
+            return None
+        if all(each is first for each in inventories):
+            return first
+        return Inventory(tensors, first.layering, roles)

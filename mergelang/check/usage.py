@@ -1,0 +1,118 @@
+"""Which arms of a `match` name tensors, over all its uses; warnings about those that never do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mergelang.check.places import all_places
+from mergelang.check.report import Report
+from mergelang.check.schedule import Arithmetic, Arms, matches
+from mergelang.check.suggest import counted, nearest
+from mergelang.lang import ast
+from mergelang.tensors import Inventory
+
+
+@dataclass
+class _Seen:
+    """An arm: whether any tensor matches it, whether it is ever the first to match, and whether it
+    always names layers that are not there."""
+
+    pattern: ast.Pattern
+    matched: bool
+    taken: bool
+    beyond: bool
+    inventory: Inventory
+
+
+class Usage:
+    """Collects the arms of schedules and model expressions wherever tensors are known."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+        self._done: set[tuple[int, int]] = set()
+        self._kept: list[Any] = []
+
+    def look(self, schedule: Any, inventory: Inventory | None) -> None:
+        """Takes in the arms of a schedule that is used over these tensors."""
+        if inventory is None:
+            return
+        match schedule:
+            case Arms(arms, default):
+                self._look_at_arms(schedule, inventory)
+                for _, value in arms:
+                    self.look(value, inventory)
+                self.look(default, inventory)
+            case Arithmetic(_, left, right):
+                self.look(left, inventory)
+                self.look(right, inventory)
+
+    def look_at_patterns(
+        self, patterns: Sequence[ast.Pattern], hits: Sequence[int], inventory: Inventory,
+    ) -> None:  # fmt: skip
+        """Takes in the patterns of a model expression, with how many tensors each one got."""
+        for pattern, count in zip(patterns, hits, strict=True):
+            matched = count > 0
+            if not matched:
+                places = all_places(inventory)
+                matched = any(matches(pattern, place) for place in places)
+            self._note(pattern, matched, count > 0, inventory)
+
+    def _look_at_arms(self, arms: Arms, inventory: Inventory) -> None:
+        key = (id(arms), id(inventory))
+        if key in self._done:
+            return
+        self._done.add(key)
+        self._kept.append((arms, inventory))
+        rest = all_places(inventory)
+        everything = rest
+        for pattern, _ in arms.arms:
+            left = [place for place in rest if not matches(pattern, place)]
+            taken = len(left) < len(rest)
+            matched = taken or any(matches(pattern, place) for place in everything)
+            self._note(pattern, matched, taken, inventory)
+            rest = left
+
+    def _note(
+        self, pattern: ast.Pattern, matched: bool, taken: bool, inventory: Inventory
+    ) -> None:
+        if isinstance(pattern, ast.Anything):
+            return
+        seen = self._seen.setdefault(id(pattern), _Seen(pattern, False, False, True, inventory))
+        seen.matched |= matched
+        seen.taken |= taken
+        seen.beyond &= _beyond(pattern, inventory.layering.count)
+
+    def warn(self, report: Report) -> None:
+        """Reports the arms that no tensor ever took."""
+        for seen in self._seen.values():
+            pattern, inventory = seen.pattern, seen.inventory
+            text = pattern.span.text
+            if seen.beyond:
+                layers = counted(inventory.layering.count, "layer")
+                report.add("W0502", pattern.span, text=text, layers=layers)
+                continue
+            if seen.taken:
+                continue
+            if seen.matched:
+                report.add("W0503", pattern.span, text=text)
+                continue
+            suggestion = None
+            if isinstance(pattern, ast.Word):
+                words = dict.fromkeys(part for name in inventory for part in name.split("."))
+                suggestion = nearest(pattern.value, words)
+            report.add(
+                "W0501", pattern.span, text=text, suggestion=suggestion,
+                example=next(iter(inventory), None) if suggestion is None else None,
+            )  # fmt: skip
+
+
+def _beyond(pattern: ast.Pattern, layers: int) -> bool:
+    """Whether a pattern names layers that a model of so many does not have."""
+    match pattern:
+        case ast.Layers(range):
+            return (range.low or 0) >= layers or (range.high or 0) > layers
+        case ast.Not(operand):
+            return _beyond(operand, layers)
+        case ast.And(left, right) | ast.Or(left, right):
+            return _beyond(left, layers) or _beyond(right, layers)
+    return False

@@ -1,0 +1,85 @@
+"""E07..: tensors that do not fit."""
+
+from mergelang.wording.kind import Kind
+
+TENSORS: dict[str, Kind] = {
+    "E0701": Kind(
+        "the tensors do not fit: `{other}` {what}",
+        label="for instance {names}",
+        related=("compared with this",),
+        help=(
+            "say what to do with them in the call: `missing: skip` leaves them out, "
+            "`missing: from({call})` takes them from `{call}`",
+            "a call can say what to do with them: "
+            "`linear({algebra}, ..., missing: from({algebra}))`",
+        ),
+        explain="""\
+A merge of values needs every tensor in every input. Nothing is dropped or guessed: the call says
+what to do with tensors that some inputs lack.
+
+wrong:  let x = mean(small, large)
+
+right:  let x = mean(small, large, missing: from(large))
+""",
+    ),
+    "E0702": Kind(
+        "the tensors do not fit: {name} is {got} in `{other}` and {wanted} in `{first}`{more}",
+        label="{got}",
+        related=("{wanted}",),
+        help=(
+            "say whose to take: `mismatch: from({call})`",
+            "a call can say whose to take: `linear({algebra}, ..., mismatch: from({algebra}))`",
+        ),
+        explain="""\
+Tensors of different shapes cannot be merged. Often the vocabulary of one model was extended; then
+the embeddings differ. The call may say whose tensors to take.
+
+wrong:  let x = mean(chat, wide)
+
+right:  let x = mean(chat, wide, mismatch: from(chat))
+""",
+    ),
+    "E0703": Kind(
+        "`{text}` lacks {tensors} to be taken from it: {names}",
+        label="does not have them",
+        help=("name a model that has them all",),
+        explain="""\
+`mismatch: from(x)` takes tensors whose shapes differ from `x`, so `x` has to have them.
+""",
+    ),
+    "E0704": Kind(
+        "the {count} inputs have no tensor in common",
+        label="nothing would be left",
+        help=("were these models meant? `mergelang inspect MODEL` shows the names of its tensors",),
+        explain="""\
+With `missing: skip` only the tensors that all inputs have are merged. Here there are none: the
+models are of different kinds.
+""",
+    ),
+    "E0705": Kind(
+        "`{other}` is to give {tensors} that it does not have: {names}",
+        label="does not have them",
+        related=("has them",),
+        help=('take them from the other: an arm `"{name}" => {first}` in front',),
+        explain="""\
+In a `match` between models every tensor is taken from the expression of its arm, which has to have
+it.
+
+wrong:  let x = match { @attn | @head => headless, _ => b }
+
+right:  let x = match { @attn => headless, _ => b }
+""",
+    ),
+    "E0706": Kind(
+        "{name} is {got} in `{other}` and {dtype} in `{first}`",
+        label="{got}",
+        related=("{dtype}",),
+        help=(
+            'take it from one of them: `match {{ "{name}" => {first}, _ => ... }}`',
+        ),
+        explain="""\
+Floating-point tensors of different dtypes are merged; integer and bool tensors are copied, and have
+to be of one dtype in all inputs.
+""",
+    ),
+}

@@ -1,0 +1,95 @@
+"""Small models on disk for tests: Llama-shaped headers and configs, weights of zeros or random."""
+
+import json
+import random
+import struct
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+
+WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "BOOL": 1}
+
+
+def llama_shapes(*, layers: int = 4, hidden: int = 8, vocabulary: int = 32) -> dict[str, tuple]:
+    """Names and shapes of a very small Llama, in the order of its file."""
+    inner = 2 * hidden
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for layer in range(layers):
+        shapes |= {
+            f"model.layers.{layer}.{name}.weight": shape
+            for name, shape in {
+                "input_layernorm": (hidden,),
+                "mlp.down_proj": (hidden, inner),
+                "mlp.gate_proj": (inner, hidden),
+                "mlp.up_proj": (inner, hidden),
+                "post_attention_layernorm": (hidden,),
+                "self_attn.k_proj": (hidden // 2, hidden),
+                "self_attn.o_proj": (hidden, hidden),
+                "self_attn.q_proj": (hidden, hidden),
+                "self_attn.v_proj": (hidden // 2, hidden),
+            }.items()
+        }
+    return shapes | {"model.norm.weight": (hidden,), "lm_head.weight": (vocabulary, hidden)}
+
+
+def llama_config(*, layers: int = 4, hidden: int = 8, vocabulary: int = 32) -> dict:
+    return {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
+        "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": layers,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": vocabulary,
+        "rms_norm_eps": 1e-5, "max_position_embeddings": 64, "tie_word_embeddings": False,
+    }  # fmt: skip
+
+
+def write_model(
+    folder: Path, *, dtype: str = "BF16", layers: int = 4, hidden: int = 8, vocabulary: int = 32,
+    extra: Mapping[str, tuple[int, ...]] | None = None, lack: Iterable[str] = (),
+    dtypes: Mapping[str, str] | None = None, seed: int | None = None,
+) -> Path:  # fmt: skip
+    """Writes a model of zeros, or of small random bytes with a seed; gives its folder."""
+    sizes = {"layers": layers, "hidden": hidden, "vocabulary": vocabulary}
+    shapes = llama_shapes(**sizes) | dict(extra or {})
+    for name in lack:
+        del shapes[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {name: (dtypes or {}).get(name, dtype) for name in shapes}
+    write_tensors(folder / "model.safetensors", shapes, kinds, seed)
+    (folder / "config.json").write_text(json.dumps(llama_config(**sizes), indent=2))
+    return folder
+
+
+def write_tensors(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str],
+    seed: int | None = None,
+) -> None:  # fmt: skip
+    """Writes one safetensors file."""
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        size = prod(shape) * WIDTHS[dtypes[name]]
+        header[name] = {
+            "dtype": dtypes[name], "shape": list(shape), "data_offsets": [offset, offset + size]
+        }  # fmt: skip
+        offset += size
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    # Bytes below 0x3c make every 16-bit float finite and below 1.
+    data = bytes(offset)
+    if seed is not None:
+        data = bytes(random.Random(seed).choices(range(0x3C), k=offset))
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
+
+
+def write_zoo(folder: Path) -> Path:
+    """The models that the tests of the checker speak of, in one folder."""
+    for name in ("base", "chat", "math"):
+        write_model(folder / name)
+    write_model(folder / "deep", layers=8)
+    write_model(folder / "wide", vocabulary=40)
+    write_model(folder / "more", extra={"extra.one": (8,), "extra.two": (8,)})
+    write_model(folder / "headless", lack=("lm_head.weight",))
+    counter = {"model.counter": (3,)}
+    write_model(folder / "counting", extra=counter, dtypes={"model.counter": "I64"})
+    write_model(folder / "measuring", extra=counter, dtypes={"model.counter": "F32"})
+    flat = {"weight": (8, 8), "bias": (8,)}
+    write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
+    return folder

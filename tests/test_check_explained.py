@@ -1,0 +1,75 @@
+"""The examples of `mergelang explain CODE`: the wrong one gets that code, the right one does not."""
+
+import re
+from textwrap import dedent
+
+import pytest
+
+from mergelang.check import check
+from mergelang.errors import RecipeError
+from mergelang.source import Source
+from mergelang.wording import KINDS
+from tests.checkpoints import write_model, write_zoo
+
+SHOWN = re.compile(r"^wrong:(.*?)^right:(.*)", re.MULTILINE | re.DOTALL)
+EXAMPLES = {
+    code: SHOWN.search(kind.explain)
+    for code, kind in sorted(KINDS.items())
+    if re.match(r"[EW]0[234578]", code) and SHOWN.search(kind.explain)
+}
+STATEMENT = re.compile(r"(mergelang \d|seed|use|param|model|let|output)\b")
+SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = write_zoo(tmp_path_factory.mktemp("zoo"))
+    for name in ("a", "b", "c", "code", "model"):
+        write_model(folder / name)
+    write_model(folder / "small", layers=32)
+    write_model(folder / "large", layers=33)
+    for name in ("other", "b", "common"):
+        (folder / f"{name}.merge").write_text('model a = "a"\nlet blend = mean(a, a)\n')
+    (folder / "b.merge").write_text('use "a.merge" as a\n')
+    return folder
+
+
+def told(folder, code, example, declared=""):
+    """The codes that an example gets, with all names given that it does not give itself."""
+    text = dedent("      " + example).strip("\n")
+    text = "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    settings = {}
+    if said := SETTINGS.search(text):
+        settings = {said[1]: said[2]}
+        text = said[3] or declared
+    name = "x.merge"
+    if text.startswith("# a.merge"):
+        name, text = "a.merge", text.split("\n")[1]
+    if not STATEMENT.match(text):
+        text = f"let shown = linear(a {{ weight: {text.split('      #')[0]} }}, b)"
+    given = set(re.findall(r"^(?:model|let|param) (\w+)", text, re.MULTILINE))
+    models = "base chat math code a b c small large wide headless model".split()
+    head = [f'model {each} = "{each}"' for each in models if each not in given]
+    head += [] if "use " in text or code == "E0205" else ['use "other.merge" as house']
+    for each, value in {"soup": "mean(a, b)", "x": "a", "t": "0.5", "tuned": "a"}.items():
+        if each not in given and re.search(rf"\b{each}\b", text):
+            head.append(f"let {each} = {value}")
+    source = Source(name, "\n".join([*head, text]) + "\n")
+    shown = len("\n".join(head))
+    try:
+        found = check(source, folder=folder, settings=settings).diagnostics
+    except RecipeError as error:
+        found = error.diagnostics
+    return {
+        each.code
+        for each in found
+        if each.span is None or each.span.source is not source or each.span.start > shown
+    }
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_the_examples_of_an_explanation_are_true(code, folder):
+    wrong, right = EXAMPLES[code].groups()
+    declared = (SETTINGS.search(wrong) or [""] * 4)[3]
+    assert code in told(folder, code, wrong)
+    assert code not in told(folder, code, right, declared)
