@@ -7,11 +7,12 @@ steps of an unnamed sum are one box, and so is a call with `base:`. Knows no coo
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mergelang.check.mass import combine
 from mergelang.check.program import Destination
 from mergelang.check.schedule import ONE, Schedule
 from mergelang.draw.words import path_shortened, plain_text, schedule_text, shortened
 from mergelang.graph.build import lower
-from mergelang.graph.node import Graph, Node, combine
+from mergelang.graph.node import Graph, Node
 
 SOURCE, SUM, OPERATOR, OUTPUT = "source", "sum", "operator", "output"
 

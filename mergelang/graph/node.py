@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import networkx
 
+from mergelang.check.mass import combine
 from mergelang.check.program import Destination, Program, Term
-from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, arithmetic
+from mergelang.check.schedule import ZERO, Schedule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,17 +128,3 @@ def assemble(
         dag.add_node(node)
         dag.add_edges_from((each, node) for each in node.inputs)
     return Graph(program, dag, outputs, names)
-
-
-def combine(op: str, left: Schedule, right: Schedule) -> Schedule:
-    """`left op right`, op of `+ *`, without what adds or multiplies nothing."""
-    neutral = ZERO if op == "+" else ONE
-    if op == "*" and ZERO in (left, right):
-        return ZERO
-    if right == neutral:
-        return left
-    if left == neutral:
-        return right
-    if isinstance(left, Constant) and not isinstance(right, Constant):
-        left, right = right, left  # both commute: one way of writing them
-    return arithmetic(op, left, right)

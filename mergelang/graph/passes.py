@@ -9,8 +9,9 @@ from typing import Any
 
 import networkx
 
+from mergelang.check.mass import combine
 from mergelang.check.schedule import ONE, ZERO, Arithmetic, Arms, Constant, Curve, Schedule
-from mergelang.graph.node import Graph, Interner, Node, assemble, combine, postorder
+from mergelang.graph.node import Graph, Interner, Node, assemble, postorder
 from mergelang.lang import ast
 from mergelang.ops.registry import operators
 from mergelang.tensors import Inventory
@@ -132,23 +133,12 @@ def simplify(schedule: Schedule) -> Schedule:
             return Constant(points[0])
         case Arithmetic(op, left, right):
             left, right = simplify(left), simplify(right)
-            if op in "+*" or isinstance(right, Constant):
-                return _arithmetic(op, left, right)
-            return Arithmetic(op, left, right)
+            if op == "/" and right == ZERO:
+                return Arithmetic(op, left, right)
+            return combine(op, left, right)
         case Arms(arms, default):
             return _simplified_arms(arms, default)
     return schedule
-
-
-def _arithmetic(op: str, left: Schedule, right: Schedule) -> Schedule:
-    match op, right:
-        case "-", Constant(value):
-            return combine("+", left, Constant(-value))
-        case "/", Constant(value) if value:
-            return combine("*", left, Constant(1 / value))
-        case "+" | "*", _:
-            return combine(op, left, right)
-    return Arithmetic(op, left, right)
 
 
 def _simplified_arms(
