@@ -1,1 +1,6 @@
-"""Typed program to a DAG of interned nodes; passes by name."""
+"""Typed program to DAG of interned nodes, and the passes over it."""
+
+from mergelang.graph.build import build
+from mergelang.graph.node import Graph, Node
+
+__all__ = ["Graph", "Node", "build"]

@@ -1,29 +1,39 @@
 """The DAG of a program: one immutable, interned node type.
 
 Equal expressions are one node, whatever they are called and wherever they stand, so sharing needs
-no pass of its own once nodes exist. Spans and names live in `Graph`, beside the nodes.
+no search once nodes exist. Spans and names live in `Graph`, beside the nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import networkx
 
+from mergelang.check.mass import combine
 from mergelang.check.program import Destination, Program, Term
+from mergelang.check.schedule import ZERO, Schedule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """One model-valued operation.
 
-    `op`: source | affine | slice | match | an operator's name. `attrs` are sorted pairs of name and
-    hashable value (Schedules, words, tuples). An `affine` node is `sum of coefficient_i * input_i`
-    with `coefficients` (Schedules) and `points` (for each input: whether it is a point rather than
-    a delta) among its attrs, so the algebra of a recipe is one node however it was written.
+    `op`: source | affine | slice | match | patch | an operator's name. `attrs` are sorted pairs of
+    name and hashable value (Schedules, words, tuples):
+
+        source      reference
+        affine      coefficients, points, mass: `sum of coefficient_i * input_i`, with one Schedule
+                    for each input and whether it is a point rather than a delta, so the algebra of
+                    a recipe is one node however it was written; `mass` is that of the sum
+        slice       low, high
+        match       patterns, one for each input
+        patch       names: tensors that come from the second input, all others from the first
+        others      the options of the operator
 
     `key` is the structural key that random masks hang on: operators and sources, no numbers. It is
-    fixed when the program is lowered and survives every pass.
+    fixed when the program is lowered and survives every pass. `term` is one of those that the node
+    stands for.
     """
 
     op: str
@@ -37,7 +47,13 @@ class Node:
         return dict(self.attrs)[name]
 
     def __repr__(self) -> str:
-        return f"{self.op}({', '.join(map(repr, self.inputs))})"
+        return f"{self.op}({', '.join(each.op for each in self.inputs)})"
+
+    @property
+    def mass(self) -> Schedule:
+        """1 for a model, 0 for a task vector; of an `affine`, what its algebra gives, whatever
+        `as_model` says about it."""
+        return self["mass"] if self.op == "affine" else self.term.mass
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +67,64 @@ class Graph:
     dag: networkx.DiGraph
     outputs: tuple[tuple[Destination, Node], ...]
     names: Mapping[Node, str]
+
+
+class Interner:
+    """Makes nodes; a structure that was made before is the same object."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[Any, ...], Node] = {}
+
+    def node(
+        self, op: str, inputs: Iterable[Node], attrs: Mapping[str, Any], like: "Node | None" = None,
+        *, key: bytes = b"", seed: int = 0, term: Term | None = None,
+    ) -> Node:  # fmt: skip
+        """The node of this structure; key, seed and term are those of `like`, or given."""
+        if like is not None:
+            key, seed, term = like.key, like.seed, like.term
+        made = Node(op, tuple(inputs), tuple(sorted(attrs.items())), key, seed, term)
+        return self._nodes.setdefault((made.op, made.inputs, made.attrs, key, seed), made)
+
+    def affine(
+        self, parts: Iterable[tuple[Node, Schedule]], like: "Node | None" = None, **identity: Any
+    ) -> Node:
+        """The weighted sum of some nodes."""
+        inputs, coefficients = zip(*parts, strict=True)
+        mass: Schedule = ZERO
+        for each, by in zip(inputs, coefficients, strict=True):
+            mass = combine("+", mass, combine("*", by, each.mass))
+        points = tuple(each.mass != ZERO for each in inputs)
+        attrs = {"coefficients": coefficients, "points": points, "mass": mass}
+        return self.node("affine", inputs, attrs, like, **identity)
+
+
+T = TypeVar("T")
+
+
+def postorder(roots: Iterable[T], inputs: Callable[[T], Iterable[T]]) -> list[T]:
+    """Everything under the roots, each once, inputs before what uses them."""
+    order: list[T] = []
+    seen: set[T] = set()
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        each, ready = stack.pop()
+        if ready:
+            order.append(each)
+        elif each not in seen:
+            seen.add(each)
+            stack.append((each, True))
+            stack.extend((below, False) for below in reversed(list(inputs(each))))
+    return order
+
+
+def assemble(
+    program: Program, outputs: Iterable[tuple[Destination, Node]], names: Mapping[Node, str]
+) -> Graph:
+    """The graph of everything under some outputs and named nodes."""
+    outputs = tuple(outputs)
+    roots = [*(node for _, node in outputs), *names]
+    dag = networkx.DiGraph()
+    for node in postorder(roots, lambda node: node.inputs):
+        dag.add_node(node)
+        dag.add_edges_from((each, node) for each in node.inputs)
+    return Graph(program, dag, outputs, names)

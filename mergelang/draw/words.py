@@ -1,0 +1,83 @@
+"""Pieces of a recipe as short text: numbers, schedules, patterns, expressions."""
+
+from fractions import Fraction
+from typing import Any
+
+from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, Schedule
+from mergelang.graph.build import pattern_text
+from mergelang.lang import ast
+from mergelang.source import Span
+
+
+def plain_text(span: Span) -> str:
+    """The text of a span on one line, without comments."""
+    lines = (_without_comment(line) for line in span.text.splitlines())
+    text = " ".join(" ".join(lines).split())
+    for loose, tight in (("( ", "("), (", )", ")"), (" )", ")")):
+        text = text.replace(loose, tight)
+    return text
+
+
+def _without_comment(line: str) -> str:
+    quoted = False
+    for at, char in enumerate(line):
+        if char == '"' and line[at - 1 : at] != "\\":
+            quoted = not quoted
+        elif char == "#" and not quoted:
+            return line[:at]
+    return line
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, cut to a width with an ellipsis."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def path_shortened(text: str, width: int) -> str:
+    """The text, cut to a width: of a folder the end is kept, of a Hub model the beginning."""
+    if len(text) <= width or text.startswith("hf:"):
+        return shortened(text, width)
+    return "…" + text[len(text) - width + 1 :]
+
+
+def number_text(value: Fraction) -> str:
+    """`0.4`, `2`, `1/3`: exact where a few decimals are."""
+    short = f"{float(value):.6g}"
+    return short if Fraction(short) == value else str(value.limit_denominator(10**6))
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """A number or schedule as a recipe writes it, on one line."""
+    match schedule:
+        case Constant(value):
+            return number_text(value)
+        case Curve(points):
+            return f"curve({', '.join(map(number_text, points))})"
+        case Arms(arms, default):
+            parts = [f"{pattern_text(pattern)} => {schedule_text(by)}" for pattern, by in arms]
+            if default is not None:
+                parts.append(f"_ => {schedule_text(default)}")
+            return f"match {{ {', '.join(parts)} }}"
+        case Arithmetic(op, left, right):
+            return f"{_operand(left)} {op} {_operand(right)}"
+
+
+def _operand(schedule: Schedule) -> str:
+    text = schedule_text(schedule)
+    return f"({text})" if isinstance(schedule, Arithmetic) else text
+
+
+def option_text(value: Any) -> str:
+    """An option's value as a recipe writes it; of one for each input all that differ."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case Constant() | Curve() | Arms() | Arithmetic():
+            return schedule_text(value)
+        case tuple() if value and all(each == value[0] for each in value[1:]):
+            return option_text(value[0])
+        case tuple():
+            return ", ".join(map(option_text, value))
+        case None:
+            return ""
+    return pattern_text(value) if isinstance(value, ast.Pattern) else str(value)
