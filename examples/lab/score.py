@@ -30,7 +30,7 @@ def score(folder: Path, count: int = ITEMS) -> dict[str, float]:
 
 @torch.inference_mode()
 def exact_match(model, tokenizer, items: list[Item]) -> float:
-    """Share of `items` whose greedy answer is the right one; prompts of one length share a batch."""
+    """Share of `items` answered rightly by greedy decoding, one batch a length of prompt."""
     lengths: dict[int, list[tuple[list[int], str]]] = defaultdict(list)
     for item in items:
         prompt = tokenizer(item.prompt)["input_ids"]

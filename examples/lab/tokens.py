@@ -17,9 +17,10 @@ from examples.lab.tasks import END_OF_PROMPT, NAMES, THINGS
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 PAD, START, END, UNKNOWN = range(len(SPECIAL))
 WORDS = (
-    "has and how many together the richer poorer who came first last "
-    "do you spell backwards plainly twice shortened beheaded begin end"
-).split()
+    *("has", "and", "how", "many", "together", "the", "richer", "who", "came", "first", "last"),
+    *("do", "you", "spell", "backwards", "plainly", "twice", "shortened", "beheaded"),
+    *("begin", "end"),
+)
 SIGNS = "?.+<>|:/- "
 PIECES = rf"{END_OF_PROMPT}|Q:| ?[a-z]+|."
 

@@ -49,8 +49,8 @@ class Schedule:
     warmup: int
 
 
-BASE = Schedule(steps=700, items=192, rate=2e-3, warmup=50)
-SPECIALIST = Schedule(steps=200, items=96, rate=4e-4, warmup=10)
+BASE = Schedule(steps=600, items=160, rate=3e-3, warmup=50)
+SPECIALIST = Schedule(steps=200, items=96, rate=5e-4, warmup=10)
 
 
 def config() -> LlamaConfig:
@@ -63,6 +63,7 @@ def config() -> LlamaConfig:
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=64,
+        initializer_range=0.06,
         tie_word_embeddings=False,
         pad_token_id=PAD,
         bos_token_id=START,
@@ -124,7 +125,7 @@ def train(
     """
     rng, inner, started = random.Random(name), tokenizer().backend_tokenizer, time.monotonic()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=schedule.rate, betas=(0.9, 0.98), weight_decay=0.01
+        model.parameters(), lr=schedule.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     model.train()
     recent: list[float] = []
