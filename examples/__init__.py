@@ -1,0 +1,1 @@
+"""Recipes that run, and the small trained models they run on."""

@@ -1,0 +1,1 @@
+"""The lab: small models, really trained, on which merging can be seen to work or fail."""
