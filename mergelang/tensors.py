@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 DTYPES: dict[str, int] = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -36,6 +37,14 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+class Extent(NamedTuple):
+    """Where the bytes of a stored tensor lie: file (as text), absolute offset, type."""
+
+    path: str
+    offset: int
+    type: TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,14 @@ class Layering:
 class Inventory:
     """The tensors of a model or of a model expression: types by name, layers, roles by name.
 
-    Iterates names in the order of the file(s). `roles` may leave names out.
+    Iterates names in the order of the file(s). `roles` may leave names out. `architecture` is the
+    config's `model_type`, empty where there is none or it no longer holds.
     """
 
     tensors: Mapping[str, TensorType]
     layering: Layering = Layering()
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    architecture: str = ""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)

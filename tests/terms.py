@@ -3,11 +3,10 @@
 from fractions import Fraction
 from pathlib import Path
 
-from mergelang.models.reference import Reference, parse_reference
-
 from mergelang.check.program import Destination, Program, Term
 from mergelang.check.schedule import ONE, Constant, Schedule, arithmetic
 from mergelang.lang import ast
+from mergelang.models.reference import Reference, parse_reference
 from mergelang.source import Source, Span
 
 TEXT = Source("test.merge", "test")

@@ -220,11 +220,10 @@ def test_large_models_are_checked_fast(folder):
     """A recipe over three models of 30,000 tensors, beyond opening them, in well under a second."""
     from time import perf_counter
 
-    from mergelang.models.reference import parse_reference
-
     from mergelang.check.report import Report
     from mergelang.check.schedule import Arithmetic
     from mergelang.check.terms import Input, Terms
+    from mergelang.models.reference import parse_reference
     from mergelang.source import Span
     from mergelang.tensors import Inventory, Layering, TensorType
 

@@ -149,14 +149,17 @@ class Calls:
         policy = self._policies(signature, arguments)
         if not (sound and complete) or options is None or policy is None:
             return UNKNOWN
+        if signature.named:
+            inputs += [base or inputs[0]]
         mass = self._mass(call, signature, inputs, base, options)
         if mass is None:
             return UNKNOWN
         config = policy.pop("config", None)
         terms = self._expressions.terms
         if signature.arranges:
+            donor = inputs[-1 if signature.named else 0]
             return terms.arrangement(
-                signature.name, inputs, options, mass, call.span, config=config
+                signature.name, inputs, options, mass, call.span, donor=config or donor
             )
         return terms.operator(
             signature.name, inputs, options, mass, call.span,

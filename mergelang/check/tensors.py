@@ -97,7 +97,7 @@ def _difference(first: Inventory, other: Inventory) -> Difference:
 def without(inventory: Inventory, names: "Mapping | set[str]") -> Inventory:
     """The inventory less some tensors."""
     kept = {name: kind for name, kind in inventory.tensors.items() if name not in names}
-    return Inventory(kept, inventory.layering, inventory.roles)
+    return Inventory(kept, inventory.layering, inventory.roles, inventory.architecture)
 
 
 def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Inventory]) -> Inventory:
@@ -110,4 +110,4 @@ def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Invento
             roles[name] = donors[name].roles.get(name, frozenset())
         elif name in inventory:
             tensors[name] = inventory[name]
-    return Inventory(tensors, order.layering, roles)
+    return Inventory(tensors, order.layering, roles, order.architecture)

@@ -142,7 +142,7 @@ class Terms:
 
     def arrangement(
         self, name: str, inputs: Sequence[Input], options: Mapping[str, Any], mass: Schedule,
-        span: Span, *, config: Input | None,
+        span: Span, *, donor: Input,
     ) -> Term:  # fmt: skip
         """A call of an operator that rearranges tensors."""
         layout = None
@@ -162,7 +162,7 @@ class Terms:
         self._look_at_options(options, layout and layout.inventory)
         return Term(
             name, tuple(each.term for each in inputs), options, span, mass, self.seed,
-            donor=(config or inputs[0]).term, layout=layout,
+            donor=donor.term, layout=layout,
             inventory=layout.inventory if layout else None,
         )  # fmt: skip
 
@@ -324,4 +324,4 @@ class Terms:
             return None
         if all(each is first for each in inventories):
             return first
-        return Inventory(tensors, first.layering, roles)
+        return Inventory(tensors, first.layering, roles, first.architecture)

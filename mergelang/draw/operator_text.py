@@ -7,7 +7,10 @@ from mergelang.ops.signature import REQUIRED, Option, Signature
 
 def signature_line(signature: Signature) -> str:
     """`dare(*deltas, base, weight = 1, ...) -> Model`, on one line."""
-    inputs = [("*" if each.many else "") + each.name for each in signature.inputs]
+    inputs = [
+        f"*{each.name}" if each.many else f"{each.name}:" if each.named else each.name
+        for each in signature.inputs
+    ]
     if signature.task_vectors:
         inputs.append("base:")
     options = [_short(option) for option in signature.options]
@@ -54,7 +57,8 @@ def _inputs(signature: Signature) -> str:
     kinds = " and ".join(dict.fromkeys(_kind(each.kind) for each in signature.inputs))
     if signature.task_vectors:
         return f"{count} models with `base:`, or deltas without it"
-    return f"{count}, {kinds}"
+    named = "".join(f", and `{each.name}:`" for each in signature.named)
+    return f"{count}, {kinds}{named}"
 
 
 def _result(signature: Signature) -> str:

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
-from mergelang.tensors import TensorType
+from mergelang.tensors import Extent, TensorType
 
 BLOCK, MASK, SCALAR, CHOICE = "block", "mask", "scalar", "choice"
 
@@ -39,8 +39,8 @@ REDUCTIONS = {"sum": SCALAR, "dot": SCALAR, "count": SCALAR, "largest": SCALAR, 
 """What needs passes over the whole tensor. `top` takes several."""
 
 SCALARS = frozenset(
-    {"const", "add", "sub", "mul", "div", "neg", "abs", "sign", "sqrt", "sin", "cos", "acos", "exp", "log",
-     "min", "max", "lt", "le", "eq", "and", "or", "not", "where"}
+    {"const", "add", "sub", "mul", "div", "neg", "abs", "sign", "sqrt", "sin", "cos", "acos", "exp",
+     "log", "min", "max", "lt", "le", "eq", "and", "or", "not", "where"}
 )  # fmt: skip
 """Arithmetic between scalars, in float64."""
 
@@ -76,14 +76,6 @@ def make(kind: str, op: str, args: tuple[Expr, ...] = (), attr: Any = None) -> E
     return node
 
 
-class Extent(NamedTuple):
-    """Where the bytes of a stored tensor lie: file (as text), absolute offset, type."""
-
-    path: str
-    offset: int
-    type: TensorType
-
-
 @lru_cache(maxsize=65536)
 def structure(op: str, *parts: bytes | str) -> bytes:
     """The structural key of `op` over parts: names of operators and sources, never numbers."""
@@ -102,7 +94,7 @@ class Context(NamedTuple):
     type: TensorType
 
 
-Number = Union[int, float, Fraction]
+Number: TypeAlias = int | float | Fraction
 
 
 class Value:
@@ -287,9 +279,9 @@ def largest(x: Value) -> Value:
 
 
 def top(x: Value, density: Number) -> Value:
-    """A mask of the `floor(density * n)` elements of largest magnitude, at least one if density > 0.
+    """A mask of the `floor(density * n)` elements of largest magnitude.
 
-    Ties go to the lowest flat index.
+    At least one if density > 0. Ties go to the lowest flat index.
     """
     share = Fraction(density).limit_denominator(10**9)
     count = x.context.type.count

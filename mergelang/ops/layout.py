@@ -64,4 +64,5 @@ def slice_layers(inventory: Inventory, low: int, high: int) -> Layout:
     kept = type(layering)(layering.prefix, high - low)
     config = ("with_layers", {"count": high - low, "layers": tuple(range(low, high))})
     dropped = {f"outside the slice {low}..{high}": cut} if cut else {}
-    return Layout(Inventory(tensors, kept, roles), origins, (config,), dropped)
+    made = Inventory(tensors, kept, roles, inventory.architecture)
+    return Layout(made, origins, (config,), dropped)

@@ -5,7 +5,7 @@ it from here.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -27,6 +27,10 @@ class Alike:
 
 class Layers:
     """A model or a piece of one (`x[8..16]`), for operators that rearrange tensors."""
+
+
+INPUTS = (Model, Delta, Alike, Layers)
+"""The kinds of inputs."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +135,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Input:
-    """One input, or with `many` any number of them from `least` on."""
+    """One input, or with `many` any number of them from `least` on.
+
+    A `named` input is written `base: x`, stands after all others, and is the first of them where it
+    is not given.
+    """
 
     name: str
     kind: type
     many: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,8 +178,12 @@ class Signature:
         return next((option for option in self.options if option.name == name), None)
 
     @property
+    def named(self) -> tuple[Input, ...]:
+        return tuple(each for each in self.inputs if each.named)
+
+    @property
     def takes_base(self) -> bool:
-        return self.task_vectors
+        return self.task_vectors or any(each.name == "base" for each in self.named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,12 +200,14 @@ class Operator:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The body's result, with the structural key of this call.
 
-        Options by their name in the language; `Each` options as one value for all inputs or a
-        sequence with one for each; what is not given takes its default.
+        Named inputs come last. Options by their name in the language; `Each` options as one value
+        for all inputs or a sequence with one for each; what is not given takes its default.
         """
+        named = {each.name: value for each, value in self._named(inputs)}
+        plain = inputs[: len(inputs) - len(named)]
+        result = self.body(*plain, **named, **self._arguments(len(plain), options))
         if self.signature.arranges:
-            return self.body(*inputs, **self._arguments(len(inputs), options))
-        result = self.body(*inputs, **self._arguments(len(inputs), options))
+            return result
         key = self.key([value.key for value in inputs], options)
         return Value(result.expr, key, result.context)
 
@@ -206,6 +221,10 @@ class Operator:
             and options.get(option.name, option.default) != option.default
         ]
         return structure(self.name, *inputs, *words)
+
+    def _named(self, inputs: Sequence[Any]) -> Iterable[tuple[Input, Any]]:
+        named = self.signature.named
+        return zip(named, inputs[len(inputs) - len(named) :], strict=True)
 
     def _arguments(self, count: int, options: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {}
@@ -232,30 +251,34 @@ def signature_of(
     for parameter in parameters:
         kind = parameter.annotation
         name = parameter.name.rstrip("_")
-        if parameter.kind is parameter.KEYWORD_ONLY:
+        if parameter.kind is parameter.KEYWORD_ONLY and kind in INPUTS:
+            inputs.append(Input(name, kind, named=True))
+        elif parameter.kind is parameter.KEYWORD_ONLY:
             each = isinstance(kind, Each)
             kind = kind.kind if each else kind
             if not isinstance(kind, Kind):
                 raise TypeError(f"{body.__name__}: {parameter.name} needs a kind, not {kind!r}")
             options.append(Option(name, kind, parameter.default, each))
-        elif kind in (Model, Delta, Alike, Layers):
+        elif kind in INPUTS:
             many = parameter.kind is parameter.VAR_POSITIONAL
             inputs.append(Input(name, kind, many))
         else:
-            raise TypeError(f"{body.__name__}: {parameter.name} needs Model, Delta, Alike or Layers")
+            known = ", ".join(each.__name__ for each in INPUTS)
+            raise TypeError(f"{body.__name__}: {parameter.name} needs one of {known}")
     result = inspect.signature(body).return_annotation
     if result is inspect.Signature.empty:
         result = Alike
     least = facts.pop("least", None)
     many = any(each.many for each in inputs)
+    plain = sum(not each.named for each in inputs)
     summary, _, text = (inspect.getdoc(body) or "").partition("\n")
     return Signature(
         name=facts.pop("name", None) or body.__name__.rstrip("_"),
         inputs=tuple(inputs),
         options=tuple(options),
         kind=result,
-        least=least if least is not None else len(inputs),
-        most=None if many else len(inputs),
+        least=least if least is not None else plain,
+        most=None if many else plain,
         task_vectors=task_vectors,
         arranges=arranges,
         summary=summary.strip(),

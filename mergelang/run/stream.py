@@ -35,7 +35,7 @@ class Stream:
         return x.view(np.uint16)[:count]
 
     def keep(self, name: bytes, share: float, start: int, count: int, out: np.ndarray) -> None:
-        """Fills the bool array `out`: each element kept with probability `share`, exact to 2^-32."""
+        """Fills the bool array `out`: each kept with probability `share`, exact to 2^-32."""
         threshold = min(max(round(share * 2**32), 1), 2**32 - 1)
         high, low = threshold >> 16, threshold & 0xFFFF
         bits = self.bits(name, start, count)

@@ -2,4 +2,172 @@
 
 from mergelang.wording.kind import Kind
 
-MODELS: dict[str, Kind] = {}
+MODELS: dict[str, Kind] = {
+    "E0601": Kind(
+        "the source of a model is empty",
+        label="names nothing",
+        help=("name a folder or a .safetensors file, relative to the recipe",),
+        explain="""\
+A `model` statement names where the model is: a folder in Hugging Face layout or one .safetensors
+file. Relative paths start from the folder of the recipe.
+
+wrong:  model a = ""
+
+right:  model a = "./a"
+""",
+    ),
+    "E0602": Kind(
+        "`{text}` is not the name of a model on the Hub",
+        label="not org/name",
+        help=("write it as `hf:org/name` or `hf:org/name@revision`",),
+        explain="""\
+A model on the Hugging Face Hub has the name of its owner and its own, with a slash between them,
+and may have a revision (branch, tag or commit) after an `@`.
+""",
+    ),
+    "E0603": Kind(
+        "`{text}` is on the Hub, and this version reads models on this machine only",
+        label="not supported yet",
+        help=(
+            "fetch it first: `hf download {name} --local-dir {folder}`, "
+            'then `model x = "{folder}"`',
+        ),
+        explain="""\
+Models on the Hugging Face Hub cannot be named directly yet. Fetch the model into a folder with the
+command shown and name the folder.
+""",
+    ),
+    "E0604": Kind(
+        "cannot read {path}: {reason}",
+        label="cannot be read",
+        help=("check that the file is there and may be read",),
+        explain="A file of the model could not be opened or read.\n",
+    ),
+    "E0605": Kind(
+        "there is no model at `{path}`",
+        label="not there",
+        help=("did you mean `{near}`?", "relative paths start from the folder of the recipe"),
+        explain="""\
+The source is neither a folder nor a file. Relative paths start from the folder of the recipe, not
+from where the command was typed.
+""",
+    ),
+    "E0606": Kind(
+        "`{path}` holds no safetensors weights, but {file}",
+        label="not safetensors",
+        help=(
+            "convert it once: `python -c \"from transformers import AutoModelForCausalLM as M; "
+            "M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}')\"`",
+            "models are folders in Hugging Face layout or single .safetensors files{bare}",
+        ),
+        explain="""\
+A .bin file is a Python pickle: reading it can run any code that somebody put into it, and it cannot
+be read in pieces. Weights are read from safetensors only. The command converts a model that you
+trust, once; most models on the Hub have safetensors by now.
+""",
+    ),
+    "E0607": Kind(
+        "the folder `{path}` holds no weights",
+        label="no .safetensors file in it",
+        help=("a model is a folder with model.safetensors, or with shards and their index",),
+        explain="""\
+A model folder in Hugging Face layout holds model.safetensors, or shards with
+model.safetensors.index.json, beside its config.json and tokenizer.
+""",
+    ),
+    "E0608": Kind(
+        "`{path}` is quantised: {what}",
+        label="quantised weights",
+        help=("merge the model that it was made from, and quantise the result",),
+        explain="""\
+Quantised weights are codes that mean something only together with their scales. Their raw numbers
+cannot be added or averaged: the result would be garbage that loads. Use the unquantised model.
+""",
+    ),
+    "E0609": Kind(
+        "`{path}` is an adapter, not a model",
+        label="holds an adapter_config.json",
+        help=("merge it into its base first (`merge_and_unload` of peft), and name the result",),
+        explain="""\
+A LoRA adapter holds differences from a base in factored form. This version reads whole models only.
+""",
+    ),
+    "E0610": Kind(
+        "`{path}` is not a whole safetensors file",
+        label="cannot be read",
+        help=(
+            "it ends after {cut} bytes, inside its header: fetch it again",
+            "was it a Git LFS pointer or an interrupted download? Fetch it again",
+        ),
+        explain="""\
+A safetensors file starts with eight bytes that say how long its header is, then the header, a JSON
+object. This file does not: it was cut short, or is something else. A file of some hundred bytes is
+often a Git LFS pointer, fetched without `git lfs`.
+""",
+    ),
+    "E0611": Kind(
+        "the header of `{path}` is wrong about tensor {tensor}",
+        label="damaged",
+        help=("fetch the file again",),
+        explain="""\
+Shape, dtype and position of a tensor in the header of the file contradict each other.
+""",
+    ),
+    "E0612": Kind(
+        "tensor {tensor} of `{path}` has the unknown dtype {dtype}",
+        label="unknown dtype",
+        help=("known are F64, F32, F16, BF16, integers and BOOL",),
+        explain="The file holds a tensor of a dtype that this version does not know.\n",
+    ),
+    "E0613": Kind(
+        "`{path}` is cut short: {missing} bytes of tensor {tensor} are missing",
+        label="cut short",
+        help=("fetch the file again",),
+        explain="""\
+The header of the file says where each tensor lies, and the file ends before that. Most likely a
+download or a copy was interrupted.
+""",
+    ),
+    "E0614": Kind(
+        "`{path}` lacks {file}, which its {index} names",
+        label="not complete",
+        help=("fetch the missing file",),
+        explain="""\
+A model of several shards has an index that says which tensor lies in which file. One of the files
+is not there.
+""",
+    ),
+    "E0615": Kind(
+        "cannot make sense of {file} in `{path}`",
+        label="damaged",
+        help=("it should be a JSON object as `transformers` writes it; fetch it again",),
+        explain="The file is not JSON, or not what such a file holds.\n",
+    ),
+    "E0616": Kind(
+        "tensor {tensor} lies in two files of `{path}`: {first} and {second}",
+        label="twice the same tensor",
+        help=("remove the shards of the other version of the model",),
+        explain="Each tensor of a model lies in one of its files.\n",
+    ),
+    "E0617": Kind(
+        "`{path}` holds no tensors",
+        label="empty",
+        help=("fetch the model again",),
+        explain="The file is a safetensors file without any tensor.\n",
+    ),
+    "E0618": Kind(
+        "`{path}` holds {count} .safetensors files and no {index}",
+        label="which of them?",
+        help=("name one of the files, or add the index",),
+        explain="""\
+Several safetensors files in a folder may be shards of one model, which then has an index, or
+several models. Without an index that cannot be told apart.
+""",
+    ),
+    "E0619": Kind(
+        "the {index} of `{path}` says that {tensor} lies in {file}, and it does not",
+        label="index and files do not fit",
+        help=("fetch the model again, all files of one revision",),
+        explain="The index and the shards are not of the same version of the model.\n",
+    ),
+}

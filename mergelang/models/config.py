@@ -1,0 +1,65 @@
+"""The `config.json` of a model, and the changes that a merge makes to it.
+
+Layouts name the functions here; each takes a config and gives a changed copy.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Config = Mapping[str, Any]
+
+LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""How architectures call the number of layers."""
+
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
+"""Names of dtypes in a config."""
+
+MIXTRAL_TAKES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings",
+    "initializer_range", "rms_norm_eps", "use_cache", "pad_token_id", "bos_token_id",
+    "eos_token_id", "tie_word_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
+    "sliding_window", "attention_dropout", "torch_dtype", "dtype", "transformers_version",
+)  # fmt: skip
+"""What a Mixtral has in common with a Llama or a Mistral, under the same names."""
+
+
+def layer_count(config: Config) -> int | None:
+    """The number of layers that a config states."""
+    key = next((key for key in LAYERS if isinstance(config.get(key), int)), None)
+    return None if key is None else config[key]
+
+
+def with_layers(config: Config, count: int, layers: Sequence[int] | None = None) -> Config:
+    """With `count` layers. `layers`: for each of them the number it had, which lists that have one
+    entry a layer (`layer_types`) follow."""
+    before = layer_count(config)
+    changed = dict(config)
+    for key in LAYERS:
+        if key in changed:
+            changed[key] = count
+    for key, value in config.items():
+        if isinstance(value, list) and before and len(value) == before and key.startswith("layer"):
+            order = layers if layers is not None else range(count)
+            changed[key] = [value[i] for i in order]
+    return changed
+
+
+def with_dtype(config: Config, dtype: str) -> Config:
+    """With the dtype (as safetensors names it) of the weights."""
+    key = "dtype" if "dtype" in config else "torch_dtype"
+    return {**config, key: DTYPES[dtype]}
+
+
+def mixtral(config: Config, experts: int, top_k: int) -> Config:
+    """Of a Llama or a Mistral that of a Mixtral with these experts."""
+    taken = {key: config[key] for key in MIXTRAL_TAKES if key in config}
+    return {
+        "architectures": ["MixtralForCausalLM"],
+        "model_type": "mixtral",
+        **taken,
+        "num_local_experts": experts,
+        "num_experts_per_tok": top_k,
+        "output_router_logits": False,
+        "router_aux_loss_coef": 0.001,
+    }

@@ -1,0 +1,64 @@
+"""Operators that move whole tensors: `stack`, `passthrough`."""
+
+from mergelang.ops.layout import Layout, LayoutError, Pick
+from mergelang.ops.registry import operator
+from mergelang.ops.signature import Layers
+from mergelang.tensors import Inventory, Layering
+
+
+@operator(arranges=True, least=1, formula="layers of x_1, then those of x_2, ...")
+def stack(*pieces: Layers) -> Layers:
+    """Puts the layers of its inputs one upon another, in their order, renumbered from 0.
+
+    Embeddings (tensors with the role `@embed`) come from the first input; all other tensors outside
+    the layers (the final norm, the head) from the last.
+    """
+    first = pieces[0]
+    for index, piece in enumerate(pieces):
+        if not piece.layering.count:
+            raise LayoutError("E0707", index)
+        if piece.layering.prefix != first.layering.prefix:
+            raise LayoutError(
+                "E0708", index, prefix=piece.layering.prefix, first=first.layering.prefix
+            )
+    count = sum(piece.layering.count for piece in pieces)
+    origins: dict[str, Pick] = {}
+    left_out = 0
+    last = len(pieces) - 1
+    for name in _outside(first):
+        if "embed" in first.roles.get(name, ()) or not last:
+            origins[name] = Pick(0, name)
+    start = 0
+    for index, piece in enumerate(pieces):
+        for name in piece:
+            layer, rest = piece.layering.split(name)
+            if layer is not None:
+                origins[piece.layering.join(start + layer, rest)] = Pick(index, name)
+            elif name not in origins and index == last:
+                origins[name] = Pick(index, name)
+            elif origins.get(name) != Pick(index, name):
+                left_out += 1
+        start += piece.layering.count
+    tensors = {name: pieces[index][origin] for name, (index, origin) in origins.items()}
+    roles = {name: pieces[index].roles.get(origin, frozenset())
+             for name, (index, origin) in origins.items()}  # fmt: skip
+    made = Inventory(tensors, Layering(first.layering.prefix, count), roles, first.architecture)
+    dropped = {"outside the layers, of the other pieces of a stack": left_out} if left_out else {}
+    return Layout(made, origins, (("with_layers", _layers(pieces, count)),), dropped)
+
+
+def _layers(pieces: tuple[Inventory, ...], count: int) -> dict[str, object]:
+    """Arguments of `with_layers`. Which layer of the donor a stacked one corresponds to is known
+    only while it is the donor's own."""
+    own = pieces[0].layering.count
+    return {"count": count, "layers": tuple(i % own for i in range(count))}
+
+
+def _outside(inventory: Inventory) -> list[str]:
+    return [name for name in inventory if inventory.layering.split(name)[0] is None]
+
+
+@operator(arranges=True, formula="x")
+def passthrough(x: Layers) -> Layers:
+    """Its input as it is: every tensor is copied, byte by byte."""
+    return Layout(x, {name: Pick(0, name) for name in x})
