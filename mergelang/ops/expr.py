@@ -8,7 +8,11 @@ Kinds of expression:
     block   one number for each element of the tensor (float32; float64 where an input is float64)
     mask    one boolean for each element
     scalar  one float64, known once the pass that reduces its blocks has ended
+    rows    one float64 for each row of the tensor, likewise; `columns` for each column
     choice  the outcome of a selection (threshold and cut), known after its passes
+
+A tensor of shape [..., n] is a matrix of rows of n elements, one of shape [m, ...] a matrix of m
+rows whose columns are reduced; a tensor of one dimension is one row, in both cases.
 
 Only `+ - * / sqrt abs sign`, comparisons and selections act on elements, each rounded on its own;
 everything transcendental acts on scalars. That is what makes the bytes independent of CPU, block
@@ -25,24 +29,10 @@ from weakref import WeakValueDictionary
 from mergelang.tensors import Extent, TensorType
 
 BLOCK, MASK, SCALAR, CHOICE = "block", "mask", "scalar", "choice"
+ROWS, COLUMNS = "rows", "columns"
 
-ELEMENTWISE = {
-    "load": BLOCK, "fill": BLOCK, "noise": BLOCK, "whole": BLOCK,
-    "add": BLOCK, "sub": BLOCK, "mul": BLOCK, "div": BLOCK,
-    "neg": BLOCK, "abs": BLOCK, "sign": BLOCK, "sqrt": BLOCK, "where": BLOCK,
-    "lt": MASK, "le": MASK, "eq": MASK, "and": MASK, "or": MASK, "not": MASK,
-    "keep": MASK, "chosen": MASK,
-}  # fmt: skip
-"""What is evaluated block by block, and the kind of its result."""
-
-REDUCTIONS = {"sum": SCALAR, "dot": SCALAR, "count": SCALAR, "largest": SCALAR, "top": CHOICE}
-"""What needs passes over the whole tensor. `top` takes several."""
-
-SCALARS = frozenset(
-    {"const", "add", "sub", "mul", "div", "neg", "abs", "sign", "sqrt", "sin", "cos", "acos", "exp",
-     "log", "min", "max", "lt", "le", "eq", "and", "or", "not", "where"}
-)  # fmt: skip
-"""Arithmetic between scalars, in float64."""
+REDUCTIONS = frozenset({"sum", "dot", "count", "largest", "rowwise", "top", "kth"})
+"""What needs a pass over the whole tensor; the selections `top` and `kth` take several."""
 
 
 class Expr:
@@ -178,8 +168,14 @@ def _apply(op: str, *operands: "Value | Number") -> Value:
     values = [operand for operand in operands if isinstance(operand, Value)]
     context = values[0].context
     exprs = tuple(_expr(operand) for operand in operands)
-    scalar = all(expr.kind == SCALAR for expr in exprs)
-    kind = SCALAR if scalar else MASK if op in _MASKS else BLOCK
+    kinds = {expr.kind for expr in exprs} - {SCALAR}
+    if len(kinds) > 1 or not kinds <= {ROWS, COLUMNS}:
+        exprs = tuple(map(_spread, exprs))
+        if op == "where":
+            exprs = (_mask(exprs[0]), *exprs[1:])
+        kind = MASK if op in _MASKS else BLOCK
+    else:
+        kind = kinds.pop() if kinds else SCALAR
     # A number times or over a value has the key of a scaling, whatever the number.
     name = _SAME.get(op, op) if len(values) == 1 else op
     return Value(make(kind, op, exprs), structure(name, *(v.key for v in values)), context)
@@ -187,6 +183,17 @@ def _apply(op: str, *operands: "Value | Number") -> Value:
 
 def _expr(operand: "Value | Number") -> Expr:
     return operand.expr if isinstance(operand, Value) else const(operand)
+
+
+def _spread(expr: Expr) -> Expr:
+    """Numbers of rows or columns as elements, rounded to their dtype."""
+    return make(BLOCK, "spread", (expr,)) if expr.kind in (ROWS, COLUMNS) else expr
+
+
+def _mask(expr: Expr) -> Expr:
+    if expr.kind != BLOCK:
+        return expr
+    return make(MASK, "not", (make(MASK, "eq", (expr, const(0))),))
 
 
 def const(number: Number) -> Expr:
@@ -221,34 +228,44 @@ def sqrt(x: Value) -> Value:
 
 
 def sin(x: Value) -> Value:
-    """Of a scalar only."""
-    return _scalar("sin", x)
+    """Of scalars, and of numbers of rows or columns; so are all functions down to `log`."""
+    return _number("sin", x)
 
 
 def cos(x: Value) -> Value:
-    """Of a scalar only."""
-    return _scalar("cos", x)
+    return _number("cos", x)
 
 
 def acos(x: Value) -> Value:
-    """Of a scalar only; the argument is clipped to -1..1."""
-    return _scalar("acos", x)
+    """The argument is clipped to -1..1."""
+    return _number("acos", x)
 
 
 def exp(x: Value) -> Value:
-    """Of a scalar only."""
-    return _scalar("exp", x)
+    return _number("exp", x)
 
 
 def log(x: Value) -> Value:
-    """Of a scalar only."""
-    return _scalar("log", x)
+    return _number("log", x)
 
 
-def _scalar(op: str, x: Value) -> Value:
-    if x.expr.kind != SCALAR:
-        raise TypeError(f"{op} takes a scalar (a sum, a norm, a dot product), not a tensor")
-    return Value(make(SCALAR, op, (x.expr,)), structure(op, x.key), x.context)
+def _number(op: str, x: Value) -> Value:
+    if x.expr.kind not in (SCALAR, ROWS, COLUMNS):
+        raise TypeError(f"{op} takes a number (a sum, a norm, a dot product), not a tensor")
+    return Value(make(x.expr.kind, op, (x.expr,)), structure(op, x.key), x.context)
+
+
+def solve(function: str, scalars: Sequence[Value], count: int, **parameters: Any) -> list[Value]:
+    """`count` scalars that a Python function makes of scalars: what no formula says, an iteration.
+
+    `function` is `"module:name"`, called with a list of floats and the parameters; it returns a
+    sequence of `count` floats and uses nothing but float64 arithmetic and `math`.
+    """
+    attr = (function, tuple(sorted(parameters.items())))
+    call = make(SCALAR, "call", tuple(_expr(each) for each in scalars), attr)
+    key = structure(function, *(each.key for each in scalars))
+    context = scalars[0].context
+    return [Value(make(SCALAR, "item", (call,), i), key, context) for i in range(count)]
 
 
 # Reductions: float64 sums over a fixed partition, in a fixed order
@@ -260,14 +277,14 @@ def total(x: Value) -> Value:
     return Value(make(SCALAR, op, (x.expr,)), structure(op, x.key), x.context)
 
 
-def dot(x: Value, y: Value) -> Value:
-    """The sum of the products, over the flattened tensors."""
-    return Value(make(SCALAR, "dot", (x.expr, y.expr)), structure("dot", x.key, y.key), x.context)
+def dot(x: Value, y: Value, kind: str = SCALAR) -> Value:
+    """The sum of the products over the flattened tensors, or over each of their ROWS or COLUMNS."""
+    return Value(make(kind, "dot", (x.expr, y.expr)), structure("dot", x.key, y.key), x.context)
 
 
-def norm(x: Value) -> Value:
-    """The Euclidean norm of the flattened tensor."""
-    return sqrt(dot(x, x))
+def norm(x: Value, kind: str = SCALAR) -> Value:
+    """The Euclidean norm of the flattened tensor, or of each of its ROWS or COLUMNS."""
+    return sqrt(dot(x, x, kind))
 
 
 def largest(x: Value) -> Value:
@@ -278,20 +295,47 @@ def largest(x: Value) -> Value:
 # Selections
 
 
+def share_of(density: Number, count: int) -> int:
+    """`floor(density * count)`, computed exactly; at least one if density > 0 and there is one."""
+    share = Fraction(density).limit_denominator(10**9)
+    return min(count, max(int(share * count), 1 if share > 0 else 0))
+
+
 def top(x: Value, density: Number) -> Value:
     """A mask of the `floor(density * n)` elements of largest magnitude.
 
     At least one if density > 0. Ties go to the lowest flat index.
     """
-    share = Fraction(density).limit_denominator(10**9)
-    count = x.context.type.count
-    k = min(count, max(int(share * count), 1 if share > 0 else 0))
-    if k in (0, count):
-        flag = make(MASK, "fill", (), k > 0)
-        return Value(flag, structure("top", x.key), x.context)
-    choice = make(CHOICE, "top", (x.expr,), k)
-    mask = make(MASK, "chosen", (x.expr, choice))
-    return Value(mask, structure("top", x.key), x.context)
+    return top_count(x, share_of(density, x.context.type.count))
+
+
+def top_count(x: Value, k: int) -> Value:
+    """A mask of the `k` elements of largest magnitude. Ties go to the lowest flat index."""
+    if not 0 < k < x.context.type.count:
+        return Value(make(MASK, "fill", (), k > 0), structure("top", x.key), x.context)
+    return _chosen(x, make(CHOICE, "top", (x.expr,), k))
+
+
+def top_nonzero(x: Value, density: Number) -> Value:
+    """As `top`, with n the number of elements that are not zero."""
+    return _chosen(x, make(CHOICE, "top", (x.expr,), Fraction(density).limit_denominator(10**9)))
+
+
+def _chosen(x: Value, choice: Expr) -> Value:
+    return Value(make(MASK, "chosen", (x.expr, choice)), structure("top", x.key), x.context)
+
+
+def kth(x: Value, k: int) -> Value:
+    """The `k`-th largest magnitude (from 1), a scalar."""
+    return Value(make(SCALAR, "kth", (x.expr,), k), structure("kth", x.key), x.context)
+
+
+def rank(x: Value) -> Value:
+    """For each element its place (from 0) among the magnitudes of its row, in ascending order.
+
+    Of equal magnitudes those that stand first come last.
+    """
+    return Value(make(BLOCK, "rank", (x.expr,)), structure("rank", x.key), x.context)
 
 
 def keep(x: Value, density: Number, draw: int = 0) -> Value:
@@ -310,6 +354,12 @@ def keep(x: Value, density: Number, draw: int = 0) -> Value:
     return Value(mask, key, x.context)
 
 
+def uniform(x: Value, draw: int = 0) -> Value:
+    """For each element of `x` a random number in [0, 1), a multiple of 2^-24; keyed as `keep`."""
+    key = structure("uniform", x.key, str(draw))
+    return Value(make(BLOCK, "uniform", (), stream_key(x.context, key)), key, x.context)
+
+
 def noise(key: bytes, context: Context) -> Value:
     """Random numbers of mean 0 and variance 1: the sum of twelve uniform ones, less six."""
     return Value(make(BLOCK, "noise", (), stream_key(context, key)), key, context)
@@ -319,6 +369,17 @@ def stream_key(context: Context, key: bytes) -> bytes:
     """16 bytes that name one random stream."""
     seed = context.seed.to_bytes(16, "little", signed=True)
     return blake2b(seed + key + context.tensor.encode(), digest_size=16).digest()
+
+
+def rowwise(function: str, *values: Value) -> Value:
+    """A number for each row that a function computes of whole rows.
+
+    `function` is `"module:name"` and is imported when a run needs it. It is called with one torch
+    tensor [rows, n] for each value and returns a float64 tensor [rows].
+    """
+    exprs = tuple(value.expr for value in values)
+    key = structure(function, *(value.key for value in values))
+    return Value(make(ROWS, "rowwise", exprs, function), key, values[0].context)
 
 
 # Sums

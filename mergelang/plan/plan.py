@@ -15,7 +15,8 @@ from mergelang.graph.node import Graph, Node
 from mergelang.models import config as config_edits
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
-from mergelang.ops.expr import BLOCK, REDUCTIONS, Expr, Extent
+from mergelang.ops.expr import Expr
+from mergelang.plan.cost import cost, loads, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
 from mergelang.tensors import Inventory, TensorType
@@ -25,17 +26,14 @@ COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
 
-SELECTION_PASSES = 3
-"""Passes a selection takes: upper bits, lower bits, ties."""
-
-
 @dataclass(frozen=True)
 class Task:
     """One output tensor, independent of all others.
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
-    over all passes, `holds` bytes of whole tensors held while it is computed.
+    over all passes, `holds` bytes of whole tensors held while it is computed, `rows` elements of a
+    block where whole rows stay together, else 0.
     """
 
     name: str
@@ -44,6 +42,7 @@ class Task:
     passes: int
     reads: int
     holds: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +94,11 @@ class Plan:
         """Bytes of whole tensors that the hungriest task holds."""
         return max((task.holds for output in self.outputs for task in output.tasks), default=0)
 
+    @property
+    def rows(self) -> int:
+        """Elements of the largest block that rows keep together."""
+        return max((task.rows for output in self.outputs for task in output.tasks), default=0)
+
 
 def plan(graph: Graph) -> Plan:
     """Plans every output of the graph."""
@@ -144,77 +148,13 @@ def task(
         return Task(name, type, COPY, 1, type.nbytes)
     passes, reads, wholes = cost(root)
     width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
-    return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width)
+    rows = row_block(root, type)
+    return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width, rows)
 
 
 def expression(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -> Expr:
     """The expression of one output tensor."""
     return Lowering(checkpoints).value(node, name).expr
-
-
-def cost(root: Expr) -> tuple[int, int, int]:
-    """Passes, bytes read over all passes, and how many whole tensors are held at most."""
-    ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
-    held = 0
-    for expr in _order(root):
-        after = max((ready[arg] for arg in expr.args), default=0)
-        if expr.op == "whole":
-            held += len(expr.args) + 2
-            after += 1
-        elif expr.kind != BLOCK and expr.op in REDUCTIONS:
-            after += SELECTION_PASSES if expr.op == "top" else 1
-        ready[expr] = after
-    passes = ready[root] + 1
-    # A stored tensor is read in each pass that needs it: the last one of its users counts on.
-    reads = 0
-    starts = {expr: ready[expr] for expr in ready}
-    for extent, spans in _uses(root, starts, passes).items():
-        reads += extent.type.nbytes * len(spans)
-    return passes, reads, held
-
-
-def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:
-    """For each stored tensor the passes in which it is read."""
-    uses: dict[Extent, set[int]] = {}
-
-    def mark(targets: tuple[Expr, ...], turns: range) -> None:
-        stack, seen = list(targets), set()
-        while stack:
-            expr = stack.pop()
-            if expr in seen:
-                continue
-            seen.add(expr)
-            if expr.op == "load":
-                uses.setdefault(expr.attr, set()).update(turns)
-            elif expr.op != "whole" and expr.kind in (BLOCK, "mask"):
-                stack.extend(expr.args)
-
-    mark((root,), range(passes - 1, passes))
-    for expr in ready:
-        if expr.op == "whole" or (expr.kind != BLOCK and expr.op in REDUCTIONS):
-            start = max((ready[arg] for arg in expr.args), default=0)
-            mark(expr.args, range(start, ready[expr]))
-    return uses
-
-
-def _order(root: Expr) -> list[Expr]:
-    seen: set[Expr] = set()
-    result = []
-    stack = [(root, False)]
-    while stack:
-        expr, done = stack.pop()
-        if done:
-            result.append(expr)
-        elif expr not in seen:
-            seen.add(expr)
-            stack.append((expr, True))
-            stack.extend((arg, False) for arg in expr.args)
-    return result
-
-
-def loads(root: Expr) -> list[Extent]:
-    """The stored tensors of an expression, each once."""
-    return [expr.attr for expr in _order(root) if expr.op == "load"]
 
 
 def donor_of(term: Term) -> Term | None:

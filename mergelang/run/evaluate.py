@@ -43,7 +43,7 @@ def evaluate(
     """
     files, sink = Files(), Memory(type.nbytes)
     job = Job(name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite)
-    machines = [Machine(block, files) for _ in range(threads)]
+    machines = [Machine(max(block, job.block), files) for _ in range(threads)]
     try:
         Pool(iter([(0, lambda: job)]), machines, lambda work: None, Control()).run()
     finally:

@@ -23,6 +23,9 @@ MEMORY = 1 << 30
 BLOCK = 1 << 16
 """Elements of a block: a few of them fit the L2 cache of a core."""
 
+BUFFERS = 400
+"""Bytes of buffers for each element of a block, in one thread, as the plan reckons."""
+
 Documents = Callable[[OutputPlan, Mapping[str, str], Mapping[str, int]], Mapping[str, bytes]]
 """Makes the documents of a finished output from its plan, its tensors' digests and file sizes."""
 
@@ -56,7 +59,7 @@ def execute(
     )  # fmt: skip
     files = Files()
     try:
-        run.machines = [Machine(block, files) for _ in range(threads)]
+        run.machines = [Machine(max(block, plan.rows), files) for _ in range(threads)]
         for output in plan.outputs:
             run.output(output, files, allow_nonfinite, documents)
         read, seconds = run.bytes_read, run.seconds
@@ -163,7 +166,7 @@ def usable_cores() -> int:
 
 def minimum_memory(plan: Plan) -> int:
     """The least `memory` that a run of the plan can keep, in bytes."""
-    return PROCESS + plan.holds + (32 << 20)
+    return PROCESS + plan.holds + max(32 << 20, plan.rows * BUFFERS)
 
 
 def _block(plan: Plan, memory: int, threads: int) -> int:
@@ -173,7 +176,7 @@ def _block(plan: Plan, memory: int, threads: int) -> int:
         raise RunError("E0908", memory=size_text(memory), minimum=size_text(least))
     room = (memory - PROCESS - plan.holds) // max(1, threads)
     block = BLOCK
-    while block > UNIT and block * 400 > room:
+    while block > UNIT and block * BUFFERS > room:
         block //= 2
     return block
 

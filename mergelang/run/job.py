@@ -6,20 +6,19 @@ writes. Spans of a pass are independent and may run on any thread in any order.
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Protocol
 
 import torch
 
 from mergelang.errors import RunError
-from mergelang.ops.expr import CHOICE, Expr, Extent
+from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
+from mergelang.plan.cost import row_block
+from mergelang.run.kernel import kernel
 from mergelang.run.machine import TORCH, Files, Machine
-from mergelang.run.reduce import reducer
+from mergelang.run.reduce import UNIT, reducer, span_of
+from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
 from mergelang.tensors import TensorType
-
-SPAN = 1 << 21
-"""Elements of a span, the piece of a pass that one thread takes at a time."""
 
 _LIMIT = {"F16": 65520.0, "BF16": 3.3961775292304601e38}
 """Magnitudes from which on rounding to the dtype gives infinity."""
@@ -46,7 +45,9 @@ class Job:
         allow_nonfinite: bool = False,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
-        self.block, self.files = block, files
+        rows = row_block(root, type)
+        self.block, self._unit = (rows, rows) if rows else (block, UNIT)
+        self.files = files
         self.count = type.count
         self.passes = 0
         self._allow = allow_nonfinite
@@ -82,8 +83,9 @@ class Job:
         for start in range(first, last, self.block):
             count = min(self.block, last - start)
             blocks = machine.run(
-                self._tape, start, count, self.dtype, self._held, self._check_input
-            )
+                self._tape, start, count, self.dtype, self._held, self.type.shape,
+                self._check_input,
+            )  # fmt: skip
             if write is not None:
                 write(self._encode(machine, blocks[0], start))
             else:
@@ -123,20 +125,28 @@ class Job:
         self._tape: Tape = compile_pass(targets, self._scalar)
         self._fresh = frozenset(self._tape.loads) - self._checked
         self._fresh_extents = {expr.attr for expr in self._fresh}
-        self._span = max(SPAN, self.block)
+        self._span = span_of(self.block)
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
             return Whole(expr, self.type.shape, self.dtype)
-        return reducer(expr, self.count, self.wide, self.block)
+        return reducer(expr, self.type.shape, self.wide, self.block, self._unit)
 
     def _scalar(self, expr: Expr) -> Any:
         known = self._known.get(expr)
         if known is None:
-            if expr.kind == CHOICE or expr.op in ("sum", "dot", "count", "largest"):
-                raise AssertionError(f"{expr.op} is not known yet")
+            assert expr.op not in REDUCTIONS, f"{expr.op} is not known yet"
             args = [self._scalar(arg) for arg in expr.args]
-            known = expr.attr if expr.op == "const" else compute(expr.op, args)
+            match expr.op:
+                case "const":
+                    known = expr.attr
+                case "item":
+                    known = args[0][expr.attr]
+                case "call":
+                    function, parameters = expr.attr
+                    known = tuple(kernel(function)(args, **dict(parameters)))
+                case op:
+                    known = (compute if expr.kind == SCALAR else compute_many)(op, args)
             self._known[expr] = known
         return known
 
@@ -182,10 +192,8 @@ class Whole:
 
     def end(self) -> bool:
         name, parameters = self.expr.attr
-        module, _, function = name.partition(":")
-        kernel = getattr(import_module(module), function)
         inputs = [each.view(self._shape) for each in self._inputs]
-        result = kernel(*inputs, **dict(parameters))
+        result = kernel(name)(*inputs, **dict(parameters))
         if tuple(result.shape) != self._shape or result.dtype != inputs[0].dtype:
             raise RunError(
                 "E0905", function=name, got=f"{result.dtype} {tuple(result.shape)}",
@@ -206,56 +214,6 @@ def nonfinite(block: torch.Tensor, limit: float | None = None) -> int | None:
         return None
     bad = ~(block.abs() < bound)
     return int(bad.nonzero()[0]) if bool(bad.any()) else None
-
-
-def compute(op: str, args: list[float]) -> float:
-    """Arithmetic between scalars in float64. Division by zero gives 0 for 0/0, else infinity."""
-    match op, args:
-        case "add", [a, b]:
-            return a + b
-        case "sub", [a, b]:
-            return a - b
-        case "mul", [a, b]:
-            return a * b
-        case "div", [a, b]:
-            return a / b if b else math.copysign(math.inf, a) if a else 0.0
-        case "neg", [a]:
-            return -a
-        case "abs", [a]:
-            return abs(a)
-        case "sign", [a]:
-            return float((a > 0) - (a < 0))
-        case "sqrt", [a]:
-            return math.sqrt(a) if a >= 0 else math.nan
-        case "sin", [a]:
-            return math.sin(a)
-        case "cos", [a]:
-            return math.cos(a)
-        case "acos", [a]:
-            return math.acos(min(1.0, max(-1.0, a)))
-        case "exp", [a]:
-            return math.exp(a)
-        case "log", [a]:
-            return math.log(a) if a > 0 else -math.inf
-        case "min", [a, b]:
-            return min(a, b)
-        case "max", [a, b]:
-            return max(a, b)
-        case "lt", [a, b]:
-            return float(a < b)
-        case "le", [a, b]:
-            return float(a <= b)
-        case "eq", [a, b]:
-            return float(a == b)
-        case "and", [a, b]:
-            return float(bool(a) and bool(b))
-        case "or", [a, b]:
-            return float(bool(a) or bool(b))
-        case "not", [a]:
-            return float(not a)
-        case "where", [condition, a, b]:
-            return a if condition else b
-    raise AssertionError(f"no scalar operation {op}")
 
 
 def _below(root: Expr) -> set[Expr]:

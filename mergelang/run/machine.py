@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from mergelang.errors import RunError
-from mergelang.ops.expr import BLOCK, MASK, Expr, Extent
+from mergelang.ops.expr import BLOCK, MASK, ROWS, Expr, Extent
+from mergelang.plan.cost import matrix
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
 
@@ -84,11 +85,12 @@ class Machine:
         count: int,
         dtype: torch.dtype,
         held: Mapping[Expr, torch.Tensor],
+        shape: tuple[int, ...],
         check: Callable[[Extent, torch.Tensor, int], None] | None = None,
     ) -> list[torch.Tensor]:
         """The tape's targets for the elements `start` to `start + count` of the tensor.
 
-        `held` are whole tensors already computed (flattened). `check` looks at each loaded block.
+        `held` are whole tensors already computed (flattened), `shape` is that of the tensor. `check` looks at each loaded block.
         The returned tensors are buffers: used or copied before the next call.
         """
         blocks = self._blocks.setdefault(dtype, [])
@@ -107,12 +109,16 @@ class Machine:
                     check(step.attr, b[step.out], start)
             elif step.op == "whole":
                 b[step.out].copy_(held[step.attr][start : start + count])
-            elif step.op in ("keep", "noise"):
+            elif step.op in ("keep", "uniform", "noise"):
                 self._random(step, start, count, b, m)
             elif step.op == "where":
                 condition, *values = step.args
                 yes, no = (b[x] if isinstance(x, Slot) else x for x in values)
                 _select(m[condition], yes, no, b[step.out], self._wide(count, dtype))
+            elif step.op == "spread":
+                _spread(step.args[0], step.attr, shape, start, b[step.out])
+            elif step.op == "rank":
+                _rank(b[step.args[0]], matrix(ROWS, shape)[1], b[step.out])
             elif step.op == "chosen":
                 _chosen(b[step.args[0]], step.args[1], start, m[step.out])
             elif step.op == "fill":
@@ -150,6 +156,8 @@ class Machine:
         if step.op == "keep":
             name, probability = step.attr
             self.stream.keep(name, probability, start, count, m[step.out].numpy())
+        elif step.op == "uniform":
+            self.stream.uniform(step.attr, start, count, b[step.out].numpy())
         else:
             self.stream.noise(step.attr, start, count, b[step.out].numpy())
 
@@ -220,6 +228,38 @@ def _bits(operand: torch.Tensor | float, kind: torch.dtype, whole: torch.dtype) 
     if isinstance(operand, torch.Tensor):
         return operand.view(whole)
     return int(torch.tensor(operand, dtype=kind).view(whole))
+
+
+def _spread(
+    numbers: np.ndarray, kind: str, shape: tuple[int, ...], start: int, out: torch.Tensor
+) -> None:
+    """The number of its row or column for each element, rounded to the dtype of `out`."""
+    if not len(out):
+        return
+    width = matrix(kind, shape)[1]
+    view = out.view(-1, width)
+    data = torch.from_numpy(numbers)
+    if kind == ROWS:
+        first = start // width
+        data = data[first : first + len(view)].unsqueeze(1)
+    view.copy_(data)
+
+
+def _rank(x: torch.Tensor, width: int, out: torch.Tensor) -> None:
+    """Places of the magnitudes within their rows, ascending; equal ones in falling position."""
+    if not len(x):
+        return
+    numbers, ranks = x.numpy().reshape(-1, width), out.numpy().reshape(-1, width)
+    backwards = np.arange(width)[::-1]
+    if x.dtype == torch.float64:
+        order = np.lexsort((np.broadcast_to(backwards, numbers.shape), abs(numbers)), axis=1)
+    else:
+        # One sort of magnitudes with their places below them is several times as fast.
+        keys = (numbers.view(np.int32) & 0x7FFFFFFF).astype(np.int64) << 32 | backwards
+        keys.sort(axis=1)
+        order = width - 1 - (keys & 0xFFFFFFFF)
+    places = np.arange(width, dtype=ranks.dtype)
+    np.put_along_axis(ranks, order, np.broadcast_to(places, ranks.shape), axis=1)
 
 
 class Choice:

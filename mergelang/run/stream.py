@@ -17,22 +17,22 @@ class Stream:
     """Random words in reused buffers; one object a thread. `size`: the most elements at a time."""
 
     def __init__(self, size: int):
-        half = size // 2 + 1
+        half = size // 2 + 2
         self._counters = np.arange(half, dtype=np.uint32)
         self._words = np.empty(half, dtype=np.uint32)
         self._shifted = np.empty(half, dtype=np.uint32)
 
     def bits(self, name: bytes, start: int, count: int) -> np.ndarray:
-        """16 random bits (uint16) for each of the elements from `start` on, an even position.
+        """16 random bits (uint16) for each of the elements from `start` on.
 
         The array is reused by the next call.
         """
-        words = (count + 1) // 2
-        first = start // 2
+        first, skip = divmod(start, 2)
+        words = (skip + count + 1) // 2
         x, t = self._words[:words], self._shifted[:words]
         np.add(self._counters[:words], np.uint32(first & 0xFFFFFFFF), out=x)
         _mix(x, t, _keys(name, first >> 32))
-        return x.view(np.uint16)[:count]
+        return x.view(np.uint16)[skip : skip + count]
 
     def keep(self, name: bytes, share: float, start: int, count: int, out: np.ndarray) -> None:
         """Fills the bool array `out`: each kept with probability `share`, exact to 2^-32."""
@@ -45,6 +45,13 @@ class Stream:
         edge = np.flatnonzero(bits == np.uint16(high))
         if len(edge):
             out[edge] = _second(name, edge.astype(np.int64) + start) < low
+
+    def uniform(self, name: bytes, start: int, count: int, out: np.ndarray) -> None:
+        """Fills `out` with numbers in [0, 1), multiples of 2^-24, which float32 holds exactly."""
+        high = self.bits(name, start, count)
+        np.multiply(high, np.float32(2**-16), out=out)
+        low = self.bits(_lane(name, 98), start, count) >> 8
+        out += low * np.float32(2**-24)
 
     def noise(self, name: bytes, start: int, count: int, out: np.ndarray) -> None:
         """Fills `out` with the sum of twelve uniform numbers in (-1/2, 1/2): mean 0, variance 1."""

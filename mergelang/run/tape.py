@@ -8,13 +8,14 @@ so a long chain runs in a handful of buffers that stay in the cache.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mergelang.ops.expr import BLOCK, CHOICE, MASK, REDUCTIONS, SCALAR, Expr
+from mergelang.ops.expr import BLOCK, COLUMNS, MASK, REDUCTIONS, ROWS, Expr
 
 
 class Step(NamedTuple):
     """One step: `out` is a buffer number; of `args`, a `Slot` is a buffer, a float a scalar.
 
-    Blocks and masks are numbered apart.
+    Blocks and masks are numbered apart. Of a `spread`, the argument is a vector of numbers and
+    `attr` says of what: ROWS or COLUMNS.
     """
 
     op: str
@@ -68,17 +69,13 @@ def pending(root: Expr) -> list[Expr]:
     while stack:
         expr, done = stack.pop()
         if done:
-            if (expr.op in REDUCTIONS and expr.kind in (SCALAR, CHOICE)) or expr.op == "whole":
+            if expr.op in REDUCTIONS or expr.op == "whole":
                 result.append(expr)
         elif expr not in seen:
             seen.add(expr)
             stack.append((expr, True))
             stack.extend((arg, False) for arg in reversed(expr.args))
     return result
-
-
-def is_reduction(expr: Expr) -> bool:
-    return expr.kind == CHOICE or (expr.kind == SCALAR and expr.op in REDUCTIONS)
 
 
 def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
@@ -101,7 +98,7 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
         ending = {a for a in expr.args if last.get(a) == at and a in slots}
         # A buffer whose last reader is this step may be written by it: every op is elementwise.
         reusable = [slots[a] for a in expr.args if a in ending and a.kind == expr.kind]
-        if reusable and expr.op != "where":
+        if reusable and expr.op not in ("where", "rank"):
             out = reusable[0]
         elif free[expr.kind]:
             out = Slot(free[expr.kind].pop())
@@ -112,7 +109,11 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
             if not (arg.kind == expr.kind and slots[arg] == out):
                 free[arg.kind].append(slots[arg])
         slots[expr] = out
-        attr = expr if expr.op == "whole" else expr.attr
+        attr: Any = expr.attr
+        if expr.op == "whole":
+            attr = expr
+        elif expr.op == "spread":
+            attr = expr.args[0].kind
         steps.append(Step(expr.op, out, expr.kind, tuple(args), attr))
     return Tape(
         tuple(steps),
