@@ -5,7 +5,8 @@ The base of `ops`, `models`, `check` and `plan`. Knows no files and no torch.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from fractions import Fraction
+from functools import cached_property, lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -47,6 +48,11 @@ class Extent(NamedTuple):
     type: TensorType
 
 
+@lru_cache(maxsize=4096)
+def _depth(layer: int | None, layers: int) -> Fraction:
+    return Fraction(0) if layer is None or layers < 2 else Fraction(layer, layers - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in a model a tensor stands: what schedules and patterns look at.
@@ -58,6 +64,11 @@ class Place:
     layer: int | None = None
     layers: int = 0
     roles: frozenset[str] = frozenset()
+
+    @property
+    def depth(self) -> Fraction:
+        """0 in the first layer, 1 in the last; 0 outside the layers and where there is one layer."""
+        return _depth(self.layer, self.layers)
 
 
 @dataclass(frozen=True)

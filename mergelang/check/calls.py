@@ -150,20 +150,24 @@ class Calls:
         if not (sound and complete) or options is None or policy is None:
             return UNKNOWN
         if signature.named:
+            if base is None and not signature.named[0].optional:
+                self._no_base(call, signature)
+                return UNKNOWN
             inputs += [base or inputs[0]]
+            base = None
         mass = self._mass(call, signature, inputs, base, options)
         if mass is None:
             return UNKNOWN
         config = policy.pop("config", None)
         terms = self._expressions.terms
+        donor = len(inputs) - 1 if signature.named else 0
         if signature.arranges:
-            donor = inputs[-1 if signature.named else 0]
             return terms.arrangement(
-                signature.name, inputs, options, mass, call.span, donor=config or donor
+                signature.name, inputs, options, mass, call.span, donor=config or inputs[donor]
             )
         return terms.operator(
             signature.name, inputs, options, mass, call.span,
-            base=base, policy=policy, config=config,
+            base=base, policy=policy, config=config, donor=donor,
         )  # fmt: skip
 
     def _count(self, call: ast.Call, signature: sig.Signature, arguments: _Arguments) -> bool:
@@ -228,7 +232,7 @@ class Calls:
     ) -> Schedule | None:  # fmt: skip
         """The mass of the result; None, and reported, when the inputs are not of the right kind."""
         wanted, common = self._expressions.wanted, self._expressions.common_mass
-        if signature.task_vectors:
+        if signature.task_vectors and not (signature.points and base is None):
             return self._task_vectors(call, signature, inputs, base)
         alike: list[Input] = []
         sound = True
@@ -266,6 +270,14 @@ class Calls:
             self._report.add("E0416", call.span, operator=signature.name)
         return None
 
+    def _no_base(self, call: ast.Call, signature: sig.Signature) -> None:
+        known = self._expressions.scope.bindings.get("base")
+        is_model = known is not None and isinstance(known.value, Term)
+        self._report.add(
+            "E0418", call.function.span, operator=signature.name,
+            base="base" if is_model else None, name=None if is_model else "name",
+        )  # fmt: skip
+
     def _task_vectors(
         self, call: ast.Call, signature: sig.Signature, inputs: list[Input], base: Input | None
     ) -> Schedule | None:
@@ -292,12 +304,7 @@ class Calls:
                     operator=name,
                 )  # fmt: skip
             else:
-                known = self._expressions.scope.bindings.get("base")
-                is_model = known is not None and isinstance(known.value, Term)
-                self._report.add(
-                    "E0418", call.function.span, operator=name,
-                    base="base" if is_model else None, name=None if is_model else "name",
-                )  # fmt: skip
+                self._no_base(call, signature)
             return None
         check = wanted.delta if base is None else wanted.model
         fits = [check(each.term, each.span) for each in inputs]

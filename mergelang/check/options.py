@@ -10,7 +10,6 @@ from mergelang.check.suggest import listed, nearest, show
 from mergelang.check.value import Number, Unknown, describe, exactly
 from mergelang.lang import ast
 from mergelang.ops import signature as sig
-from mergelang.ops.registry import operators
 
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
@@ -132,8 +131,7 @@ class Options:
             of_call = [option.name for option in signature.options if option.each]
         suggestion = nearest(name, of_call)
         if name == "base" and not record and not signature.takes_base:
-            methods = (name for name, each in operators().items() if each.signature.takes_base)
-            self._report.add("E0319", key.span, operator=operator, methods=listed(methods))
+            self._report.add("E0319", key.span, operator=operator)
             return
         self._report.add(
             "E0305", key.span, name=name, operator=operator, suggestion=suggestion,

@@ -123,9 +123,9 @@ def matches(pattern: ast.Pattern, place: Place) -> bool:
 
 
 def _on_curve(points: tuple[Fraction, ...], place: Place) -> Fraction:
-    if place.layer is None or place.layers < 2 or len(points) == 1:
+    if len(points) == 1:
         return points[0]
-    position = Fraction(place.layer * (len(points) - 1), place.layers - 1)
+    position = place.depth * (len(points) - 1)
     left = min(int(position), len(points) - 2)
     return points[left] + (position - left) * (points[left + 1] - points[left])
 

@@ -105,12 +105,17 @@ class Terms:
     def operator(
         self, name: str, inputs: Sequence[Input], options: Mapping[str, Any], mass: Schedule,
         span: Span, *, base: Input | None, policy: Mapping[str, Input | str], config: Input | None,
+        donor: int = 0,
     ) -> Term:  # fmt: skip
-        """A call of an operator on values. With a base the inputs' task vectors are its inputs."""
+        """A call of an operator on values. With a base the inputs' task vectors are its inputs.
+
+        The donor is the base, else the input of that number.
+        """
         all_inputs = [*inputs, base] if base else list(inputs)
-        donor = all_inputs[-1 if base else 0]
-        fit, result, dropped = self._agree(all_inputs, -1 if base else 0, policy, span)
-        chosen = config.term if config else donor.term
+        if base:
+            donor = len(inputs)
+        fit, result, dropped = self._agree(all_inputs, donor, policy, span)
+        chosen = config.term if config else all_inputs[donor].term
         kept = {
             key: value.term if isinstance(value, Input) else value for key, value in policy.items()
         }

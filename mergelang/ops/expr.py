@@ -31,7 +31,7 @@ from mergelang.tensors import Extent, TensorType
 BLOCK, MASK, SCALAR, CHOICE = "block", "mask", "scalar", "choice"
 ROWS, COLUMNS = "rows", "columns"
 
-REDUCTIONS = frozenset({"sum", "dot", "count", "largest", "rowwise", "top", "kth"})
+REDUCTIONS = frozenset({"sum", "dot", "count", "largest", "greatest", "rowwise", "top", "kth"})
 """What needs a pass over the whole tensor; the selections `top` and `kth` take several."""
 
 
@@ -77,11 +77,16 @@ def structure(op: str, *parts: bytes | str) -> bytes:
 
 
 class Context(NamedTuple):
-    """What the randomness of a tensor hangs on besides structure: the file's seed, the name."""
+    """What is known of an output tensor besides its inputs.
+
+    `seed` of the file and the name `tensor` are what its randomness hangs on. `depth` is 0 in the
+    first layer, 1 in the last, and 0 outside the layers.
+    """
 
     seed: int
     tensor: str
     type: TensorType
+    depth: Fraction = Fraction(0)
 
 
 Number: TypeAlias = int | float | Fraction
@@ -285,6 +290,11 @@ def dot(x: Value, y: Value, kind: str = SCALAR) -> Value:
 def norm(x: Value, kind: str = SCALAR) -> Value:
     """The Euclidean norm of the flattened tensor, or of each of its ROWS or COLUMNS."""
     return sqrt(dot(x, x, kind))
+
+
+def greatest(x: Value) -> Value:
+    """The greatest element (the least one is `-greatest(-x)`); 0 for an empty tensor."""
+    return Value(make(SCALAR, "greatest", (x.expr,)), structure("greatest", x.key), x.context)
 
 
 def largest(x: Value) -> Value:

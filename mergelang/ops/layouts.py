@@ -1,4 +1,4 @@
-"""Operators that move whole tensors: `stack`, `passthrough`."""
+"""Operators that move whole tensors: `stack`."""
 
 from mergelang.ops.layout import Layout, LayoutError, Pick
 from mergelang.ops.registry import operator
@@ -56,9 +56,3 @@ def _layers(pieces: tuple[Inventory, ...], count: int) -> dict[str, object]:
 
 def _outside(inventory: Inventory) -> list[str]:
     return [name for name in inventory if inventory.layering.split(name)[0] is None]
-
-
-@operator(arranges=True, formula="x")
-def passthrough(x: Layers) -> Layers:
-    """Its input as it is: every tensor is copied, byte by byte."""
-    return Layout(x, {name: Pick(0, name) for name in x})

@@ -1,24 +1,12 @@
-"""Means of models: `linear`, `mean`, `slerp`."""
+"""Means of models: `linear`, `mean`, `ema`; and `passthrough`, the mean of one."""
 
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from mergelang.ops.expr import (
-    acos,
-    dot,
-    norm,
-    sin,
-    weighted_mean,
-    weighted_sum,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import weighted_mean, weighted_sum
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Number
-
-COLINEAR = 0.9995
-"""Cosine from which two tensors count as parallel, as in mergekit."""
-
 
 def _linear_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
     weights = options["weight"]
@@ -53,24 +41,26 @@ def mean(*inputs: Alike) -> Alike:
 
 
 @operator(
-    formula="sin((1-t) w)/sin(w) a + sin(t w)/sin(w) b, where cos(w) = a.b / (|a| |b|)",
-    paper="Shoemake 1985, Animating rotation with quaternion curves",
+    least=1,
+    formula="m_1 = x_1, m_i = decay m_(i-1) + (1 - decay) x_i; the last m",
+    paper="Polyak and Juditsky 1992, Acceleration of stochastic approximation by averaging",
 )
-def slerp(a: Alike, b: Alike, *, t: Number(0, 1)) -> Alike:
-    """Spherical interpolation from `a` (t = 0) to `b` (t = 1), tensor by tensor.
+def ema(*checkpoints: Alike, decay: Number(0, 1)) -> Alike:
+    """The exponential moving average over checkpoints of one training, the earliest first.
 
-    The angle is that between the flattened tensors. Where they are nearly parallel (|cosine| above
-    0.9995), or one is zero, the interpolation is linear, as in mergekit.
+    Written out for three: `d * (d * a + (1 - d) * b) + (1 - d) * c`.
     """
-    lengths = norm(a) * norm(b)
-    zero = lengths.equals(0)
-    cosine = dot(a, b) / where(zero, 1, lengths)
-    straight = zero | (abs(cosine) > COLINEAR)
-    angle = acos(where(straight, 0, cosine))
-    part_b = sin(angle * t) / sin(angle)
-    part_a = sin(angle * (1 - Fraction(t))) / sin(angle)
-    # Anchored at `a`, so that equal inputs give exactly that input.
-    whole = where(straight, 1, part_a + part_b)
-    return a * whole + (b - a) * where(straight, t, part_b)
+    decay = Fraction(decay)
+    last = len(checkpoints) - 1
+    weights = [decay**last, *((1 - decay) * decay ** (last - i) for i in range(1, last + 1))]
+    return weighted_mean(checkpoints, weights)
 
 
+@operator(formula="scale x")
+def passthrough(x: Alike, *, scale: Number() = 1) -> Alike:
+    """Its input as it is: every tensor is copied, byte by byte, unless `scale` is not 1.
+
+    `scale` is for layers that are stacked twice: `match { o_proj | down_proj => 0, _ => 1 }` makes
+    their copies pass their input through. The result counts as a model whatever the scale.
+    """
+    return x if scale == 1 else x * scale

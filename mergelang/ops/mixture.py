@@ -33,7 +33,7 @@ EXPERT = {
 )
 def moe(
     *experts: Model,
-    base: Model,
+    base: Model = None,
     gate: Choice("random", "hidden", "cheap_embed", "uniform_random"),
     top_k: Integer(1) = 2,
     prompts: Each(Texts()) = (),

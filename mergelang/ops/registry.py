@@ -11,7 +11,10 @@ from typing import Any
 
 from mergelang.ops.signature import Operator, signature_of
 
-OURS = ("means", "task_vectors", "deltas", "layouts", "mixture")
+OURS = (
+    "means", "spheres", "task_vectors", "pruning", "agreement", "toward", "spectral", "deltas",
+    "layouts", "mixture",
+)  # fmt: skip
 """The modules of `mergelang.ops` that hold operators."""
 
 _operators: dict[str, Operator] = {}

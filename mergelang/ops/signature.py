@@ -137,14 +137,15 @@ class Option:
 class Input:
     """One input, or with `many` any number of them from `least` on.
 
-    A `named` input is written `base: x`, stands after all others, and is the first of them where it
-    is not given.
+    A `named` input is written `base: x` and stands after all others; an `optional` one is the first
+    of them where it is not given.
     """
 
     name: str
     kind: type
     many: bool = False
     named: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class Signature:
 
     `kind` of the result is Model, Delta or Alike. A `task_vectors` operator takes models with
     `base:` or deltas without it: its body sees deltas in both cases, and with a base the result is
-    the base plus what the body returns. `arranges` marks operators on layouts, not on values.
+    the base plus what the body returns; one for `points` too takes models without a base as they
+    are. `arranges` marks operators on layouts, not on values.
     """
 
     name: str
@@ -163,6 +165,7 @@ class Signature:
     least: int
     most: int | None
     task_vectors: bool = False
+    points: bool = False
     arranges: bool = False
     version: int = 1
     summary: str = ""
@@ -252,7 +255,8 @@ def signature_of(
         kind = parameter.annotation
         name = parameter.name.rstrip("_")
         if parameter.kind is parameter.KEYWORD_ONLY and kind in INPUTS:
-            inputs.append(Input(name, kind, named=True))
+            optional = parameter.default is None
+            inputs.append(Input(name, kind, named=True, optional=optional))
         elif parameter.kind is parameter.KEYWORD_ONLY:
             each = isinstance(kind, Each)
             kind = kind.kind if each else kind
@@ -268,7 +272,7 @@ def signature_of(
     result = inspect.signature(body).return_annotation
     if result is inspect.Signature.empty:
         result = Alike
-    least = facts.pop("least", None)
+    least, most = facts.pop("least", None), facts.pop("most", None)
     many = any(each.many for each in inputs)
     plain = sum(not each.named for each in inputs)
     summary, _, text = (inspect.getdoc(body) or "").partition("\n")
@@ -278,7 +282,7 @@ def signature_of(
         options=tuple(options),
         kind=result,
         least=least if least is not None else plain,
-        most=None if many else plain,
+        most=most if many else plain,
         task_vectors=task_vectors,
         arranges=arranges,
         summary=summary.strip(),

@@ -1,10 +1,18 @@
 """Methods on task vectors: the differences between fine-tunes and their base.
 
 Each takes models with `base:`, or task vectors without it. The bodies see task vectors; with a base
-the result is the base plus what the body returns.
+the result is the base plus what the body returns. Those that all of mergekit's family share:
+
+    weight      of each task vector, after it was pruned
+    normalize   divide by the sum of the weights (where a sign was elected: of those that have it)
+    lambda      a factor for the result
 """
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 from mergelang.ops.deltas import DENSITY, drop, elect, trim
+from mergelang.ops.expr import Number as Amount
 from mergelang.ops.expr import Value, weighted_sum
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Number
@@ -12,21 +20,45 @@ from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Numbe
 RESCALE = Choice("inverse", "l1", "none")
 
 
+def summed(
+    deltas: Sequence[Value], weight: Sequence[Amount], normalize: bool, factor: Amount
+) -> Value:
+    """`factor` times the weighted sum, divided by the sum of the weights (unless it is 0)."""
+    weights = [Fraction(each) for each in weight]
+    total = sum(weights) if normalize else 1
+    by = Fraction(factor) / (total or 1)
+    return weighted_sum(deltas, [each * by for each in weights])
+
+
+def elected(
+    deltas: Sequence[Value], weight: Sequence[Amount], normalize: bool, factor: Amount
+) -> Value:
+    """`factor` times what `elect` makes."""
+    result = elect(*deltas, weight=weight, normalize=normalize)
+    return result if factor == 1 else result * factor
+
+
 @operator(
-    task_vectors=True, least=1, formula="sum(w_i d_i)",
+    task_vectors=True, least=1, formula="lambda sum(w_i d_i)",
     paper="Editing models with task arithmetic, arXiv 2212.04089",
 )  # fmt: skip
-def task_arithmetic(*deltas: Delta, weight: Each(Number()) = 1) -> Delta:
+def task_arithmetic(
+    *deltas: Delta,
+    weight: Each(Number()) = 1,
+    normalize: Boolean() = False,
+    lambda_: Number() = 1,
+) -> Delta:
     """The weighted sum of task vectors.
 
-    Written out: `base + 0.5 * (a - base) + 0.8 * (b - base)`.
+    Written out: `base + 0.5 * (a - base) + 0.8 * (b - base)`. The first thing to try; where task
+    vectors disagree much, `ties` or `dare` lose less.
     """
-    return weighted_sum(deltas, weight)
+    return summed(deltas, weight, normalize, lambda_)
 
 
 @operator(
     task_vectors=True, least=1,
-    formula="elect(trim(d_1), ..., trim(d_n))",
+    formula="lambda elect(trim(d_1), ..., trim(d_n))",
     paper="TIES-Merging, arXiv 2306.01708",
 )  # fmt: skip
 def ties(
@@ -34,19 +66,21 @@ def ties(
     weight: Each(Number()) = 1,
     density: Each(Number(0, 1, low_open=True)) = 0.2,
     normalize: Boolean() = True,
+    rescale: Choice("none", "l1") = "none",
+    lambda_: Number() = 1,
 ) -> Delta:
     """Trims each task vector to its largest elements, elects a sign, merges what agrees.
 
     Written out: `elect(trim(a - base, density: d) { weight: w }, ..., normalize: true)`. The paper
     keeps a fifth of the elements, which is the default.
     """
-    trimmed = [trim(x, density=d) for x, d in zip(deltas, density, strict=True)]
-    return elect(*trimmed, weight=weight, normalize=normalize)
+    trimmed = [trim(x, density=d, rescale=rescale) for x, d in zip(deltas, density, strict=True)]
+    return elected(trimmed, weight, normalize, lambda_)
 
 
 @operator(
     task_vectors=True, least=1,
-    formula="sum(w_i drop(d_i))",
+    formula="lambda sum(w_i drop(d_i))",
     paper="Language Models are Super Mario, arXiv 2311.03099",
 )  # fmt: skip
 def dare(
@@ -54,18 +88,22 @@ def dare(
     weight: Each(Number()) = 1,
     density: Each(DENSITY),
     rescale: RESCALE = "inverse",
+    normalize: Boolean() = False,
+    lambda_: Number() = 1,
     draw: Integer(0) = 0,
 ) -> Delta:
     """Drops most of each task vector at random, rescales the rest, adds them up.
 
-    Written out: `w_1 * drop(a - base, density: d_1) + w_2 * drop(b - base, density: d_2)`.
+    Written out: `w_1 * drop(a - base, density: d_1) + w_2 * drop(b - base, density: d_2)`. The
+    paper divides what is left by the density; mergekit, whose `dare_linear` this is, scales it to
+    the sum of magnitudes before, which `rescale: l1` does.
     """
-    return weighted_sum(_dropped(deltas, density, rescale, draw), weight)
+    return summed(_dropped(deltas, density, rescale, draw), weight, normalize, lambda_)
 
 
 @operator(
     task_vectors=True, least=1,
-    formula="elect(drop(d_1), ..., drop(d_n))",
+    formula="lambda elect(drop(d_1), ..., drop(d_n))",
     paper="Language Models are Super Mario, arXiv 2311.03099; TIES-Merging, arXiv 2306.01708",
 )  # fmt: skip
 def dare_ties(
@@ -73,20 +111,64 @@ def dare_ties(
     weight: Each(Number()) = 1,
     density: Each(DENSITY),
     rescale: RESCALE = "inverse",
-    draw: Integer(0) = 0,
     normalize: Boolean() = False,
+    lambda_: Number() = 1,
+    draw: Integer(0) = 0,
 ) -> Delta:
     """Drops at random as `dare` does, then elects a sign and merges what agrees, as `ties` does.
 
     Written out: `elect(drop(a - base, density: d) { weight: w }, ..., normalize: false)`. As in
     mergekit what agrees is summed unless `normalize: true` asks for the mean.
     """
-    dropped = _dropped(deltas, density, rescale, draw)
-    return elect(*dropped, weight=weight, normalize=normalize)
+    return elected(_dropped(deltas, density, rescale, draw), weight, normalize, lambda_)
+
+
+@operator(
+    task_vectors=True, least=1,
+    formula="lambda sum(w_i m_i d_i / q_i), where m_i is 1 with probability density, else 0",
+    paper="DARE the Extreme (DAREx), arXiv 2410.09344",
+)  # fmt: skip
+def darex(
+    *deltas: Delta,
+    weight: Each(Number()) = 1,
+    density: Each(DENSITY),
+    q: Each(Number(0, low_open=True)),
+    normalize: Boolean() = False,
+    lambda_: Number() = 1,
+    draw: Integer(0) = 0,
+) -> Delta:
+    """Drops as `dare` does, and divides what is left by `q` instead of the density.
+
+    Written out: `1 / q * drop(a - base, density: d, rescale: none)`. For densities of a tenth and
+    less: dividing by the density then makes the noise larger than the signal, and a larger `q`,
+    found on held-out data for the whole model or by layer, keeps most of the skill.
+    """
+    dropped = [
+        drop(x, density=d, rescale="none", draw=draw) / by
+        for x, d, by in zip(deltas, density, q, strict=True)
+    ]
+    return summed(dropped, weight, normalize, lambda_)
+
+
+@operator(
+    task_vectors=True, least=1,
+    formula="(alpha + beta l / (L - 1)) sum(w_i d_i) in layer l of L",
+    paper="LiNeS, arXiv 2410.17146",
+)  # fmt: skip
+def lines(
+    *deltas: Delta, weight: Each(Number()) = 1, alpha: Number(0), beta: Number()
+) -> Delta:  # fmt: skip
+    """Task arithmetic whose factor grows linearly with depth: shallow layers stay near the base.
+
+    Written out: `base + curve(alpha, alpha + beta) * (a - base)`. Outside the layers the factor is
+    `alpha`. Shallow layers hold what all tasks share, so that scaling them less forgets less.
+    """
+    depth = deltas[0].context.depth
+    return summed(deltas, weight, False, Fraction(alpha) + Fraction(beta) * depth)
 
 
 def _dropped(
-    deltas: tuple[Value, ...], density: tuple, rescale: str, draw: int
+    deltas: Sequence[Value], density: Sequence[Amount], rescale: str, draw: int
 ) -> list[Value]:  # fmt: skip
     return [
         drop(x, density=d, rescale=rescale, draw=draw)

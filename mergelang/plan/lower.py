@@ -96,7 +96,8 @@ class Lowering:
         return total if anchor is None else anchor + total
 
     def _context(self, node: Node, name: str) -> Context:
-        return Context(node.seed, name, node.term.inventory[name])
+        inventory = node.term.inventory
+        return Context(node.seed, name, inventory[name], inventory.place(name).depth)
 
 
 def arm_of(node: Node, name: str) -> int:

@@ -144,25 +144,36 @@ class Columns:
 
 
 class Largest:
-    """`largest`: the largest magnitude. `count`: how many elements of a mask hold."""
+    """`largest` and `greatest`: the largest magnitude, the greatest element; 0 where is none."""
 
-    def __init__(self, expr: Expr, count: int):
+    def __init__(self, expr: Expr):
         self.expr = expr
         self.targets = expr.args
-        self.value: float = 0.0
-        self._lock = Lock()
+        self._found: list[float] = []
 
     def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
-        if self.expr.op == "count":
-            found = float(torch.count_nonzero(blocks[0]))
-            with self._lock:
-                self.value += found
-        else:
-            found = float(blocks[0].abs().max()) if len(blocks[0]) else 0.0
-            with self._lock:
-                self.value = max(self.value, found)
+        if len(blocks[0]):
+            block = blocks[0].abs() if self.expr.op == "largest" else blocks[0]
+            self._found.append(float(block.max()))
 
     def end(self) -> bool:
+        self.value = max(self._found, default=0.0)
+        return True
+
+
+class Count:
+    """`count`: how many elements of a mask hold."""
+
+    def __init__(self, expr: Expr):
+        self.expr = expr
+        self.targets = expr.args
+        self._found: list[int] = []
+
+    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+        self._found.append(int(torch.count_nonzero(blocks[0])))
+
+    def end(self) -> bool:
+        self.value = float(sum(self._found))
         return True
 
 
@@ -247,7 +258,7 @@ class Top:
 
 def reducer(
     expr: Expr, shape: tuple[int, ...], wide: bool, block: int, unit: int
-) -> Sum | Rows | Columns | Largest | Top:
+) -> Sum | Rows | Columns | Largest | Count | Top:
     """The object that gathers this reduction over a tensor of this shape."""
     count = math.prod(shape)
     if expr.kind == ROWS:
@@ -256,6 +267,8 @@ def reducer(
         return Columns(expr, shape, block)
     if expr.op in ("top", "kth"):
         return Top(expr, count, wide, block)
-    if expr.op in ("count", "largest"):
-        return Largest(expr, count)
+    if expr.op in ("largest", "greatest"):
+        return Largest(expr)
+    if expr.op == "count":
+        return Count(expr)
     return Sum(expr, count, unit)

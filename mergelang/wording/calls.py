@@ -232,7 +232,7 @@ right:  let x = mean(a, b, missing: from(a))
     "E0319": Kind(
         "`{operator}` takes no `base`",
         label="not known",
-        help=("only methods on task vectors take a base: {methods}",),
+        help=("only methods on task vectors take a base, such as `ties` and `dare`",),
         explain="""\
 `base:` says what the inputs of a task-vector method were tuned from. Means have no base; operators
 on task vectors take them written out.

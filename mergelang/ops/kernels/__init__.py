@@ -1,0 +1,1 @@
+"""What operators compute with torch: imported by name, when a run needs it."""

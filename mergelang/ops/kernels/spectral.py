@@ -1,0 +1,57 @@
+"""Singular value decompositions for `tsv`, `iso_c` and `iso_cts`, written from their papers.
+
+Each function takes the task vectors of one matrix, [m, n] in float32 or float64, and returns the
+merged one, of the same shape and dtype.
+"""
+
+import torch
+
+
+def tsv(*deltas: torch.Tensor) -> torch.Tensor:
+    """Of each task an nth of its singular vectors (at least one); of all, the nearest orthogonal."""
+    rank = min(deltas[0].shape)
+    each = max(1, rank // len(deltas))
+    left, values, right = [], [], []
+    for delta in deltas:
+        u, s, v = torch.linalg.svd(delta, full_matrices=False)
+        left.append(u[:, :each])
+        values.append(s[:each])
+        right.append(v[:each])
+    u, s, v = torch.cat(left, dim=1)[:, :rank], torch.cat(values)[:rank], torch.cat(right)[:rank]
+    return _orthogonal(u) * s @ _orthogonal(v)
+
+
+def iso_c(*deltas: torch.Tensor) -> torch.Tensor:
+    """All singular values of the sum become their mean."""
+    u, s, v = torch.linalg.svd(_total(deltas), full_matrices=False)
+    return s.mean() * (u @ v)
+
+
+def iso_cts(*deltas: torch.Tensor, common: float) -> torch.Tensor:
+    """The strongest directions of the sum, then those of each task outside of them."""
+    u, s, v = torch.linalg.svd(_total(deltas), full_matrices=False)
+    rank, count = len(s), len(deltas)
+    own = int(rank * (1 - common) / count)
+    kept = rank - own * count
+    left, values, right = [u[:, :kept]], [s[:kept]], [v[:kept]]
+    for delta in deltas if own else ():
+        outside = delta - left[0] @ (left[0].T @ delta)
+        p, t, q = torch.linalg.svd(outside, full_matrices=False)
+        left.append(p[:, :own])
+        values.append(t[:own])
+        right.append(q[:own])
+    u, s, v = torch.cat(left, dim=1), torch.cat(values), torch.cat(right)
+    return s.mean() * (_orthogonal(u) @ _orthogonal(v))
+
+
+def _total(deltas: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    total = deltas[0].clone()
+    for delta in deltas[1:]:
+        total += delta
+    return total
+
+
+def _orthogonal(x: torch.Tensor) -> torch.Tensor:
+    """The nearest matrix with orthogonal columns (or rows): U V' of its decomposition."""
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    return u @ v
