@@ -35,7 +35,8 @@ class Task:
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
-    over all passes, `holds` bytes of whole tensors held while it is computed.
+    over all passes, `holds` bytes of whole tensors held while it is computed, `sources` the stored
+    tensors of a copy, the one that is copied first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     passes: int
     reads: int
     holds: int = 0
+    sources: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +138,12 @@ def task(
 ) -> Task:
     """What one output tensor takes."""
     if not merges(type.dtype):
-        stored = leaves(node, name, checkpoints)
+        stored = tuple(leaves(node, name, checkpoints))
         action = COPY if len(stored) == 1 else EQUAL
-        return Task(name, type, action, 1, type.nbytes * len(stored))
+        return Task(name, type, action, 1, type.nbytes * len(stored), sources=stored)
     root = expression(node, name, checkpoints)
     if root.op == "load" and root.attr.type.dtype == type.dtype:
-        return Task(name, type, COPY, 1, type.nbytes)
+        return Task(name, type, COPY, 1, type.nbytes, sources=(root.attr,))
     passes, reads, wholes = cost(root)
     width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
     return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width)
