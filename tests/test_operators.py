@@ -99,12 +99,10 @@ def write_models(
 
 
 def recipe(*expressions: str) -> str:
-    """Outputs `0`, `1`, ... of the four models; a task vector is put on its base."""
+    """Outputs `0`, `1`, ... of the four models; of task vectors too."""
     lines = ["seed 5", *(f'model {name} = "{name}"' for name in ("base", "a", "b", "c"))]
     for number, expression in enumerate(expressions):
-        if re.match(r"(?:trim|drop|elect|scale)\(|slerp\(a - base", expression):
-            expression = f"base + {expression}"
-        lines.append(f'output "{number}" = {expression}')
+        lines.append(f'output "{number}" = as_model({expression})')
     return "\n".join(lines) + "\n"
 
 
@@ -157,10 +155,70 @@ def test_every_operator_on_values_has_a_case():
     assert values <= called
 
 
+DEFINITION = re.compile(r"Written out: `([^`]+)` is (to rounding )?`([^`]+)`\.")
+"""How the text of an operator says what it is made of, in a recipe's own words."""
+
+DEFINED = {
+    name: each.signature.text
+    for name, each in operators().items()
+    if "Written out" in each.signature.text
+}
+
+
+@pytest.mark.parametrize("name", DEFINED)
+def test_a_method_is_what_its_documentation_writes_out(models, tmp_path, name):
+    found = DEFINITION.search(" ".join(DEFINED[name].split()))
+    assert found, "write: Written out: `CALL` is `EXPRESSION`."
+    call, roughly, definition = found.groups()
+    assert call.startswith(f"{name}(")
+    run(models, recipe(call, definition), tmp_path)
+    left, right = read_tensors(tmp_path / "0"), read_tensors(tmp_path / "1")
+    for tensor in left:
+        assert left[tensor].dtype == right[tensor].dtype
+        bits = ROUNDING[DTYPES[left[tensor].dtype]]
+        bound = {"rtol": SLACK * 2.0**-bits, "atol": SLACK * 2.0**-bits} if roughly else {}
+        exact = torch.equal(left[tensor], right[tensor])
+        assert exact or (bound and torch.allclose(left[tensor], right[tensor], **bound)), tensor
+
+
+AVERAGES = """
+0.3 * a + 0.9 * b - 0.2 * c
+linear(a, b, c)
+linear(a { weight: 0.3 }, b { weight: 1.9 }, c { weight: -0.7 })
+mean(a, b, c)
+slerp(a, b, t: 0.7)
+"""
+
+
+@pytest.fixture(scope="module")
+def equals(tmp_path_factory) -> Path:
+    """Three files of the same tensors: every finite number of 16 bits, and of 32 a sample."""
+    folder = tmp_path_factory.mktemp("equals")
+    bits = np.random.default_rng(2).integers(0, 2**32, 1 << 16, dtype=np.uint32)
+    wide = bits.view(np.float32)
+    words = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16)
+    tensors = {"F32": torch.from_numpy(wide[np.isfinite(wide)])}
+    for dtype, kind in (("F16", torch.float16), ("BF16", torch.bfloat16)):
+        numbers = words.view(kind)
+        tensors[dtype] = numbers[numbers.isfinite()]
+    for name in ("base", "a", "b", "c"):
+        write_arrays(folder / name, {dtype: (x, dtype) for dtype, x in tensors.items()})
+    return folder
+
+
+@pytest.mark.parametrize("expression", AVERAGES.strip().splitlines())
+def test_the_average_of_equals_is_what_they_are(equals, tmp_path, expression):
+    run(equals, recipe(expression), tmp_path)
+    wanted, got = read_tensors(equals / "a"), read_tensors(tmp_path / "0")
+    assert torch.equal(got["F16"], wanted["F16"])
+    assert torch.equal(got["BF16"], wanted["BF16"])
+    apart = abs(got["F32"].numpy() - wanted["F32"].numpy())
+    assert (apart <= np.spacing(abs(wanted["F32"].numpy()))).all()
+
+
 def test_tensors_longer_than_a_span_agree_with_the_reference(tmp_path):
     folder = write_models(tmp_path / "models", {"long": (SPAN + 5,)}, "F32", places=("a",))
     text = recipe(
-        "slerp(a, b, t: 0.3)",
         "dare_ties(a, b, density: 0.3, rescale: l1, normalize: true, base: base)",
         "ties(a, b, density: 0.4, base: base)",
     )

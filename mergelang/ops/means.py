@@ -37,8 +37,8 @@ def linear(
 ) -> Alike:  # fmt: skip
     """The weighted mean of its inputs; without `normalize` their weighted sum.
 
-    Written out: `0.6 * a + 0.4 * b` is `linear(a { weight: 0.6 }, b { weight: 0.4 })`. Equal inputs
-    give exactly that input.
+    Written out: `linear(a { weight: 0.6 }, b { weight: 0.4 })` is `0.6 * a + 0.4 * b`.
+    Equal inputs give exactly that input.
     """
     return (weighted_mean if normalize else weighted_sum)(inputs, weight)
 

@@ -19,7 +19,8 @@ RESCALE = Choice("inverse", "l1", "none")
 def task_arithmetic(*deltas: Delta, weight: Each(Number()) = 1) -> Delta:
     """The weighted sum of task vectors.
 
-    Written out: `base + 0.5 * (a - base) + 0.8 * (b - base)`.
+    Written out: `task_arithmetic(a { weight: 0.5 }, b { weight: 0.8 }, base: base)` is
+    `base + 0.5 * (a - base) + 0.8 * (b - base)`.
     """
     return weighted_sum(deltas, weight)
 
@@ -37,8 +38,9 @@ def ties(
 ) -> Delta:
     """Trims each task vector to its largest elements, elects a sign, merges what agrees.
 
-    Written out: `elect(trim(a - base, density: d) { weight: w }, ..., normalize: true)`. The paper
-    keeps a fifth of the elements, which is the default.
+    Written out: `ties(a { weight: 0.7 }, b, density: 0.3, base: base)` is
+    `base + elect(trim(a - base, density: 0.3) { weight: 0.7 }, trim(b - base, density: 0.3))`.
+    The paper keeps a fifth of the elements, which is the default.
     """
     trimmed = [trim(x, density=d) for x, d in zip(deltas, density, strict=True)]
     return elect(*trimmed, weight=weight, normalize=normalize)
@@ -58,7 +60,8 @@ def dare(
 ) -> Delta:
     """Drops most of each task vector at random, rescales the rest, adds them up.
 
-    Written out: `w_1 * drop(a - base, density: d_1) + w_2 * drop(b - base, density: d_2)`.
+    Written out: `dare(a { weight: 0.7 }, b { density: 0.2 }, density: 0.5, base: base)` is
+    `base + 0.7 * drop(a - base, density: 0.5) + drop(b - base, density: 0.2)`.
     """
     return weighted_sum(_dropped(deltas, density, rescale, draw), weight)
 
@@ -78,8 +81,10 @@ def dare_ties(
 ) -> Delta:
     """Drops at random as `dare` does, then elects a sign and merges what agrees, as `ties` does.
 
-    Written out: `elect(drop(a - base, density: d) { weight: w }, ..., normalize: false)`. As in
-    mergekit what agrees is summed unless `normalize: true` asks for the mean.
+    Written out: `dare_ties(a, b { weight: 0.7 }, density: 0.5, base: base)` is `base +
+    elect(drop(a - base, density: 0.5), drop(b - base, density: 0.5) { weight: 0.7 },
+    normalize: false)`.
+    As in mergekit what agrees is summed unless `normalize: true` asks for the mean.
     """
     dropped = _dropped(deltas, density, rescale, draw)
     return elect(*dropped, weight=weight, normalize=normalize)
