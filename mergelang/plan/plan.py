@@ -16,6 +16,7 @@ from mergelang.models import config as config_edits
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import BLOCK, REDUCTIONS, Expr, Extent
+from mergelang.ops.layout import Pick
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
 from mergelang.tensors import Inventory, TensorType
@@ -244,7 +245,29 @@ def config_of(term: Term, checkpoints: Mapping[Reference, Checkpoint]) -> dict[s
             config = getattr(config_edits, edit)(config, **arguments)
         except KeyError as error:
             raise InputError("E0801", edit=edit, key=str(error)) from error
-    return config
+    return {**config, **_layer_lists(term, config, checkpoints)}
+
+
+def _layer_lists(
+    term: Term, config: Mapping[str, Any], checkpoints: Mapping[Reference, Checkpoint]
+) -> dict[str, list[Any]]:
+    """What the config lists layer by layer, each entry from the model its layer comes from."""
+    donor = config_of(donor_of(term), checkpoints) or {}
+    keys = [key for key in config_edits.by_layer(donor) if key in config]
+    if not keys:
+        return {}
+    lists = [config_edits.by_layer(config_of(each, checkpoints) or {}) for each in term.inputs]
+    found: dict[str, dict[int, Any]] = {key: {} for key in keys}
+    for name, origin in term.layout.origins.items():
+        layer, _ = term.inventory.layering.split(name)
+        if layer is None or not isinstance(origin, Pick):
+            continue
+        was, _ = term.inputs[origin.input].inventory.layering.split(origin.name)
+        for key in keys:
+            if key not in lists[origin.input]:
+                raise InputError("E0801", edit=term.op, key=key)
+            found[key].setdefault(layer, lists[origin.input][key][was])
+    return {key: [entries[layer] for layer in sorted(entries)] for key, entries in found.items()}
 
 
 def _dropped(term: Term) -> dict[str, int]:
