@@ -93,3 +93,18 @@ def write_zoo(folder: Path) -> Path:
     flat = {"weight": (8, 8), "bias": (8,)}
     write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
     return folder
+
+
+def write_arrays(folder: Path, tensors: Mapping[str, tuple[object, str]]) -> Path:
+    """Writes a folder with one file of these (array, dtype), rounded to their dtypes by torch."""
+    import torch
+    from safetensors.torch import save_file
+
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16,
+             "BF16": torch.bfloat16, "I64": torch.int64, "BOOL": torch.bool}  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {
+        name: torch.as_tensor(array).to(kinds[dtype]) for name, (array, dtype) in tensors.items()
+    }
+    save_file(made, folder / "model.safetensors")
+    return folder

@@ -1,4 +1,5 @@
-"""The same bytes on any CPU: every kernel under several instruction sets of torch and numpy."""
+"""The same bytes however the work is cut, and on any CPU: every operator by whole recipes, every
+kernel under several instruction sets of torch and numpy."""
 
 import os
 import subprocess
@@ -6,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
+
+import mergelang
+from tests.test_operators import CASES, recipe, write_models
 
 SCRIPT = """
 import hashlib, sys
@@ -68,3 +73,58 @@ def usual(tmp_path_factory) -> tuple[Path, str]:
 def test_every_kernel_gives_the_same_bytes_on_a_lesser_cpu(usual, environment):
     folder, expected = usual
     assert digests(folder, **environment) == expected
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory) -> Path:
+    """A recipe with every operator, over tensors of several blocks and an odd rest."""
+    folder = tmp_path_factory.mktemp("every")
+    shapes = {"one": (1,), "blocks": (7, 10_009)}
+    write_models(folder, shapes, "F32 BF16 F64", places=("layers.1.mlp",))
+    (folder / "test.merge").write_text(recipe(*CASES.strip().splitlines()))
+    return folder
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """A digest of each output's weights, which are then removed."""
+    found = {}
+    for path in sorted(folder.glob("*/mergelang.json")):
+        weights = path.with_name("model.safetensors")
+        found[path.parent.name] = blake3(weights.read_bytes()).hexdigest()
+        weights.unlink()
+    return found
+
+
+@pytest.fixture(scope="module")
+def usual_bytes(every) -> dict[str, str]:
+    mergelang.load(every / "test.merge").run(threads=1, block=1 << 16)
+    found = bytes_of(every)
+    assert len(found) == len(CASES.strip().splitlines())
+    return found
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        {"threads": 2, "block": 1 << 14, "memory": 400 * MIB},
+        {"threads": 1, "block": 1 << 15, "memory": 4096 * MIB},
+        {"threads": 3, "block": 1 << 17, "memory": 700 * MIB},
+        {"threads": 2},
+    ],
+    ids=str,
+)
+def test_every_operator_gives_the_same_bytes_however_the_work_is_cut(every, usual_bytes, cut):
+    mergelang.load(every / "test.merge").run(**cut)
+    assert bytes_of(every) == usual_bytes
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_every_operator_gives_the_same_bytes_on_a_lesser_cpu(every, usual_bytes, capability):
+    subprocess.run(
+        [sys.executable, "-m", "mergelang", "run", str(every / "test.merge")],
+        check=True, capture_output=True, env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+    )  # fmt: skip
+    assert bytes_of(every) == usual_bytes

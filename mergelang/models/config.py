@@ -3,7 +3,7 @@
 Layouts name the functions here; each takes a config and gives a changed copy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 Config = Mapping[str, Any]
@@ -30,19 +30,18 @@ def layer_count(config: Config) -> int | None:
     return None if key is None else config[key]
 
 
-def with_layers(config: Config, count: int, layers: Sequence[int] | None = None) -> Config:
-    """With `count` layers. `layers`: for each of them the number it had, which lists that have one
-    entry a layer (`layer_types`) follow."""
-    before = layer_count(config)
-    changed = dict(config)
-    for key in LAYERS:
-        if key in changed:
-            changed[key] = count
-    for key, value in config.items():
-        if isinstance(value, list) and before and len(value) == before and key.startswith("layer"):
-            order = layers if layers is not None else range(count)
-            changed[key] = [value[i] for i in order]
-    return changed
+def by_layer(config: Config) -> dict[str, list[Any]]:
+    """What a config lists layer by layer, such as `layer_types`, by its key."""
+    count = layer_count(config)
+    return {
+        key: value for key, value in config.items()
+        if isinstance(value, list) and count and len(value) == count and key.startswith("layer")
+    }  # fmt: skip
+
+
+def with_layers(config: Config, count: int) -> Config:
+    """With `count` layers. What it lists layer by layer is not touched."""
+    return {**config, **{key: count for key in LAYERS if key in config}}
 
 
 def with_dtype(config: Config, dtype: str) -> Config:

@@ -148,6 +148,6 @@ def _sum(values: list[Value]) -> Value:
 def scale(x: Alike, *, by: Number()) -> Alike:
     """A task vector times a number.
 
-    Written out: `scale(x, by: 0.5)` is `0.5 * x`.
+    Written out: `scale(a - base, by: 0.5)` is `0.5 * (a - base)`.
     """
     return x * by

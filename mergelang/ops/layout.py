@@ -62,7 +62,7 @@ def slice_layers(inventory: Inventory, low: int, high: int) -> Layout:
         tensors[new], origins[new] = inventory[name], Pick(0, name)
         roles[new] = inventory.roles.get(name, frozenset())
     kept = type(layering)(layering.prefix, high - low)
-    config = ("with_layers", {"count": high - low, "layers": tuple(range(low, high))})
+    config = ("with_layers", {"count": high - low})
     dropped = {f"outside the slice {low}..{high}": cut} if cut else {}
     made = Inventory(tensors, kept, roles, inventory.architecture)
     return Layout(made, origins, (config,), dropped)

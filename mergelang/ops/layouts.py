@@ -44,14 +44,7 @@ def stack(*pieces: Layers) -> Layers:
              for name, (index, origin) in origins.items()}  # fmt: skip
     made = Inventory(tensors, Layering(first.layering.prefix, count), roles, first.architecture)
     dropped = {"outside the layers, of the other pieces of a stack": left_out} if left_out else {}
-    return Layout(made, origins, (("with_layers", _layers(pieces, count)),), dropped)
-
-
-def _layers(pieces: tuple[Inventory, ...], count: int) -> dict[str, object]:
-    """Arguments of `with_layers`. Which layer of the donor a stacked one corresponds to is known
-    only while it is the donor's own."""
-    own = pieces[0].layering.count
-    return {"count": count, "layers": tuple(i % own for i in range(count))}
+    return Layout(made, origins, (("with_layers", {"count": count}),), dropped)
 
 
 def _outside(inventory: Inventory) -> list[str]:

@@ -25,8 +25,8 @@ def linear(
 ) -> Alike:  # fmt: skip
     """The weighted mean of its inputs; without `normalize` their weighted sum.
 
-    Written out: `0.6 * a + 0.4 * b` is `linear(a { weight: 0.6 }, b { weight: 0.4 })`. Equal inputs
-    give exactly that input.
+    Written out: `linear(a { weight: 0.6 }, b { weight: 0.4 })` is `0.6 * a + 0.4 * b`.
+    Equal inputs give exactly that input.
     """
     return (weighted_mean if normalize else weighted_sum)(inputs, weight)
 
@@ -48,7 +48,7 @@ def mean(*inputs: Alike) -> Alike:
 def ema(*checkpoints: Alike, decay: Number(0, 1)) -> Alike:
     """The exponential moving average over checkpoints of one training, the earliest first.
 
-    Written out for three: `d * (d * a + (1 - d) * b) + (1 - d) * c`.
+    Written out: `ema(a, b, c, decay: 0.9)` is `0.9 * (0.9 * a + 0.1 * b) + 0.1 * c`.
     """
     decay = Fraction(decay)
     last = len(checkpoints) - 1

@@ -29,7 +29,9 @@ def breadcrumbs(
 ) -> Delta:
     """Drops the largest and the smallest elements of each task vector, and adds up what is left.
 
-    Written out: `w * trim(a - base, density: d, gamma: g) + ...`. The largest elements are often
+    Written out: `breadcrumbs(a { weight: 0.7 }, b, density: 0.5, gamma: 0.1, base: base)` is `base +
+    0.7 * trim(a - base, density: 0.5, gamma: 0.1) + trim(b - base, density: 0.5, gamma: 0.1)`.
+    The largest elements are often
     outliers of one training run; use it where `ties` carries too much of them over.
     """
     return summed(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
@@ -51,7 +53,9 @@ def breadcrumbs_ties(
 ) -> Delta:
     """Prunes as `breadcrumbs` does, then elects a sign and merges what agrees, as `ties` does.
 
-    Written out: `elect(trim(a - base, density: d, gamma: g) { weight: w }, ..., normalize: false)`.
+    Written out: `breadcrumbs_ties(a, b, density: 0.5, gamma: 0.1, base: base)` is `base +
+    elect(trim(a - base, density: 0.5, gamma: 0.1), trim(b - base, density: 0.5, gamma: 0.1),
+    normalize: false)`.
     """
     return elected(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 
@@ -73,8 +77,9 @@ def della(
 ) -> Delta:
     """Drops small elements more probably than large ones, elects a sign, merges what agrees.
 
-    Written out: `elect(magprune(a - base, density: d) { weight: w }, ..., normalize: true)`. Use it
-    in place of `dare_ties` where few elements carry most of a task vector.
+    Written out: `della(a { weight: 0.7 }, b, density: 0.5, base: base)` is `base +
+    elect(magprune(a - base, density: 0.5) { weight: 0.7 }, magprune(b - base, density: 0.5))`.
+    Use it in place of `dare_ties` where few elements carry most of a task vector.
     """
     return elected(_pruned(deltas, density, epsilon, rescale, draw), weight, normalize, lambda_)
 
@@ -96,7 +101,8 @@ def della_linear(
 ) -> Delta:
     """Drops small elements more probably than large ones, and adds up what is left.
 
-    Written out: `w * magprune(a - base, density: d) + ...`.
+    Written out: `della_linear(a { weight: 0.7 }, b, density: 0.5, base: base)` is
+    `base + 0.7 * magprune(a - base, density: 0.5) + magprune(b - base, density: 0.5)`.
     """
     return summed(_pruned(deltas, density, epsilon, rescale, draw), weight, normalize, lambda_)
 

@@ -50,8 +50,9 @@ def task_arithmetic(
 ) -> Delta:
     """The weighted sum of task vectors.
 
-    Written out: `base + 0.5 * (a - base) + 0.8 * (b - base)`. The first thing to try; where task
-    vectors disagree much, `ties` or `dare` lose less.
+    Written out: `task_arithmetic(a { weight: 0.5 }, b { weight: 0.8 }, base: base)` is
+    `base + 0.5 * (a - base) + 0.8 * (b - base)`.
+    The first thing to try; where task vectors disagree much, `ties` or `dare` lose less.
     """
     return summed(deltas, weight, normalize, lambda_)
 
@@ -71,8 +72,9 @@ def ties(
 ) -> Delta:
     """Trims each task vector to its largest elements, elects a sign, merges what agrees.
 
-    Written out: `elect(trim(a - base, density: d) { weight: w }, ..., normalize: true)`. The paper
-    keeps a fifth of the elements, which is the default.
+    Written out: `ties(a { weight: 0.7 }, b, density: 0.3, base: base)` is
+    `base + elect(trim(a - base, density: 0.3) { weight: 0.7 }, trim(b - base, density: 0.3))`.
+    The paper keeps a fifth of the elements, which is the default.
     """
     trimmed = [trim(x, density=d, rescale=rescale) for x, d in zip(deltas, density, strict=True)]
     return elected(trimmed, weight, normalize, lambda_)
@@ -94,9 +96,10 @@ def dare(
 ) -> Delta:
     """Drops most of each task vector at random, rescales the rest, adds them up.
 
-    Written out: `w_1 * drop(a - base, density: d_1) + w_2 * drop(b - base, density: d_2)`. The
-    paper divides what is left by the density; mergekit, whose `dare_linear` this is, scales it to
-    the sum of magnitudes before, which `rescale: l1` does.
+    Written out: `dare(a { weight: 0.7 }, b { density: 0.2 }, density: 0.5, base: base)` is
+    `base + 0.7 * drop(a - base, density: 0.5) + drop(b - base, density: 0.2)`.
+    The paper divides what is left by the density; mergekit, whose `dare_linear` this is, scales it
+    to the sum of magnitudes before, which `rescale: l1` does.
     """
     return summed(_dropped(deltas, density, rescale, draw), weight, normalize, lambda_)
 
@@ -117,8 +120,10 @@ def dare_ties(
 ) -> Delta:
     """Drops at random as `dare` does, then elects a sign and merges what agrees, as `ties` does.
 
-    Written out: `elect(drop(a - base, density: d) { weight: w }, ..., normalize: false)`. As in
-    mergekit what agrees is summed unless `normalize: true` asks for the mean.
+    Written out: `dare_ties(a, b { weight: 0.7 }, density: 0.5, base: base)` is `base +
+    elect(drop(a - base, density: 0.5), drop(b - base, density: 0.5) { weight: 0.7 },
+    normalize: false)`.
+    As in mergekit what agrees is summed unless `normalize: true` asks for the mean.
     """
     return elected(_dropped(deltas, density, rescale, draw), weight, normalize, lambda_)
 
@@ -139,8 +144,9 @@ def darex(
 ) -> Delta:
     """Drops as `dare` does, and divides what is left by `q` instead of the density.
 
-    Written out: `1 / q * drop(a - base, density: d, rescale: none)`. For densities of a tenth and
-    less: dividing by the density then makes the noise larger than the signal, and a larger `q`,
+    Written out: `darex(a, density: 0.1, q: 0.4, base: base)` is
+    `base + drop(a - base, density: 0.1, rescale: none) / 0.4`.
+    For densities of a tenth and less: dividing by the density then makes the noise larger than the signal, and a larger `q`,
     found on held-out data for the whole model or by layer, keeps most of the skill.
     """
     dropped = [
@@ -160,8 +166,9 @@ def lines(
 ) -> Delta:  # fmt: skip
     """Task arithmetic whose factor grows linearly with depth: shallow layers stay near the base.
 
-    Written out: `base + curve(alpha, alpha + beta) * (a - base)`. Outside the layers the factor is
-    `alpha`. Shallow layers hold what all tasks share, so that scaling them less forgets less.
+    Written out: `lines(a, alpha: 0.2, beta: 0.8, base: base)` is
+    `base + curve(0.2, 1) * (a - base)`.
+    Outside the layers the factor is `alpha`. Shallow layers hold what all tasks share, so that scaling them less forgets less.
     """
     depth = deltas[0].context.depth
     return summed(deltas, weight, False, Fraction(alpha) + Fraction(beta) * depth)

@@ -15,7 +15,8 @@ from mergelang.graph.node import Graph, Node
 from mergelang.models import config as config_edits
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
-from mergelang.ops.expr import Expr
+from mergelang.ops.expr import Expr, Extent
+from mergelang.ops.layout import Pick
 from mergelang.plan.cost import cost, loads, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
@@ -33,7 +34,8 @@ class Task:
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
     over all passes, `holds` bytes of whole tensors held while it is computed, `rows` elements of a
-    block where whole rows stay together, else 0.
+    block where whole rows stay together, else 0, `sources` the stored tensors of a copy, the one
+    that is copied first.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Task:
     reads: int
     holds: int = 0
     rows: int = 0
+    sources: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +143,12 @@ def task(
 ) -> Task:
     """What one output tensor takes."""
     if not merges(type.dtype):
-        stored = leaves(node, name, checkpoints)
+        stored = tuple(leaves(node, name, checkpoints))
         action = COPY if len(stored) == 1 else EQUAL
-        return Task(name, type, action, 1, type.nbytes * len(stored))
+        return Task(name, type, action, 1, type.nbytes * len(stored), sources=stored)
     root = expression(node, name, checkpoints)
     if root.op == "load" and root.attr.type.dtype == type.dtype:
-        return Task(name, type, COPY, 1, type.nbytes)
+        return Task(name, type, COPY, 1, type.nbytes, sources=(root.attr,))
     passes, reads, wholes = cost(root)
     width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
     rows = row_block(root, type)
@@ -182,7 +185,29 @@ def config_of(term: Term, checkpoints: Mapping[Reference, Checkpoint]) -> dict[s
             config = getattr(config_edits, edit)(config, **arguments)
         except KeyError as error:
             raise InputError("E0801", edit=edit, key=str(error)) from error
-    return config
+    return {**config, **_layer_lists(term, config, checkpoints)}
+
+
+def _layer_lists(
+    term: Term, config: Mapping[str, Any], checkpoints: Mapping[Reference, Checkpoint]
+) -> dict[str, list[Any]]:
+    """What the config lists layer by layer, each entry from the model its layer comes from."""
+    donor = config_of(donor_of(term), checkpoints) or {}
+    keys = [key for key in config_edits.by_layer(donor) if key in config]
+    if not keys:
+        return {}
+    lists = [config_edits.by_layer(config_of(each, checkpoints) or {}) for each in term.inputs]
+    found: dict[str, dict[int, Any]] = {key: {} for key in keys}
+    for name, origin in term.layout.origins.items():
+        layer, _ = term.inventory.layering.split(name)
+        if layer is None or not isinstance(origin, Pick):
+            continue
+        was, _ = term.inputs[origin.input].inventory.layering.split(origin.name)
+        for key in keys:
+            if key not in lists[origin.input]:
+                raise InputError("E0801", edit=term.op, key=key)
+            found[key].setdefault(layer, lists[origin.input][key][was])
+    return {key: [entries[layer] for layer in sorted(entries)] for key, entries in found.items()}
 
 
 def _dropped(term: Term) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Tensors that only move: copied by the kernel, hashed on the way, never through arithmetic."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Copy:
     def __init__(
         self,
         name: str,
-        sources: list[Extent],
+        sources: Sequence[Extent],
         sink: TensorFile,
         *,
         files: Files,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mergelang.errors import MergelangError, RunError
-from mergelang.plan.lower import leaves
 from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, Task, expression
 from mergelang.run import events
 from mergelang.run.copies import Copy
@@ -153,8 +152,7 @@ class _Run:
                 task.name, root, task.type, sink,
                 block=self.block, files=files, allow_nonfinite=allow_nonfinite,
             )  # fmt: skip
-        stored = leaves(output.node, task.name, self.plan.checkpoints)
-        return Copy(task.name, stored, sink, files=files, allow_nonfinite=allow_nonfinite)
+        return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
 
 
 def usable_cores() -> int:

@@ -98,6 +98,7 @@ class Pool:
                     self._tick()
         except BaseException as error:  # Ctrl-C: let the threads end their block, then leave.
             self._fail(error)
+            self._control.cancel()  # Threads that are held would never end.
             for thread in threads:
                 thread.join()
         if self._failure is not None:

@@ -4,7 +4,7 @@ from mergelang.wording.kind import Kind
 
 OUTPUTS: dict[str, Kind] = {
     "E0801": Kind(
-        "the config of the result cannot be made: {edit} needs {key} in the donor's config.json",
+        "the config of the result cannot be made: {edit} needs {key} in config.json",
         help=("take the config from a model that has it: `config: from(x)`",),
         explain="""\
 Slices, stacks and mixtures change the config of the model that they are made of: the number of

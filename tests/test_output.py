@@ -1,0 +1,147 @@
+"""The folder of an output: weights, index, config, files of the donor, model card."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+
+import mergelang
+from mergelang.errors import InputError
+from tests.checkpoints import llama_config, write_model
+from tests.interpret import read_tensors
+
+TOKENIZER = {"a": b'{"version": "a"}', "b": b'{"version": "b"}'}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two small Llamas with configs, tokenizers and other files of their own."""
+    for seed, name in enumerate("ab"):
+        model = write_model(tmp_path / name, seed=seed)
+        config = llama_config() | {"marker": name, "layer_types": ["one", "two", "three", "four"]}
+        (model / "config.json").write_text(json.dumps(config))
+        (model / "tokenizer.json").write_bytes(TOKENIZER[name])
+        (model / "generation_config.json").write_text(json.dumps({"max_length": len(name)}))
+        (model / "chat_template.jinja").write_text(f"template of {name}")
+        (model / "notes.txt").write_text("not part of a model")
+    return tmp_path
+
+
+def run(folder: Path, expression: str, options: str = "") -> Path:
+    path = folder / "test.merge"
+    path.write_text(
+        'model a = "a"\nmodel b = "b"\nlet soup = mean(a, b)\n'
+        f'output "out" = {expression} {options}\n'
+    )
+    mergelang.load(path).run()
+    return folder / "out"
+
+
+def config(out: Path) -> dict:
+    return json.loads((out / "config.json").read_text())
+
+
+def test_one_file_of_weights_in_the_order_and_dtypes_of_the_donor(folder):
+    out = run(folder, "soup")
+    with safe_open(out / "model.safetensors", framework="pt") as opened:
+        assert opened.metadata()["format"] == "pt"
+        assert set(opened.keys()) == set(read_tensors(folder / "a"))
+        assert {opened.get_slice(name).get_dtype() for name in opened.keys()} == {"BF16"}  # noqa: SIM118
+    assert not (out / "model.safetensors.index.json").exists()
+
+
+def test_shards_hold_what_the_index_says_and_keep_to_their_size(folder):
+    whole = read_tensors(run(folder, "soup"))
+    out = run(folder, "soup", "{ shards: 0.002MB }")
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == sum(x.nbytes for x in whole.values())
+    files = sorted(each.name for each in out.glob("*.safetensors"))
+    assert len(files) > 2 and set(index["weight_map"].values()) == set(files)
+    for file in files:
+        tensors = read_tensors(out / file)
+        assert sum(x.nbytes for x in tensors.values()) <= 2000
+        for name, tensor in tensors.items():
+            assert index["weight_map"][name] == file
+            assert torch.equal(tensor, whole[name])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "kind"),
+    [("bf16", "bfloat16", torch.bfloat16), ("f16", "float16", torch.float16),
+     ("f32", "float32", torch.float32), ("f64", "float64", torch.float64)],
+)  # fmt: skip
+def test_a_dtype_is_that_of_every_tensor_and_of_the_config(folder, dtype, name, kind):
+    out = run(folder, "soup", f"{{ dtype: {dtype} }}")
+    assert {tensor.dtype for tensor in read_tensors(out).values()} == {kind}
+    assert config(out)["torch_dtype"] == name
+
+
+@pytest.mark.parametrize(
+    ("expression", "donor"),
+    [("soup", "a"), ("mean(b, a)", "b"), ("ties(a, base: b)", "b"), ("b + 0.1 * (a - b)", "b"),
+     ("0.1 * (b - a) + a", "a"), ("linear(a, b, config: from(b))", "b"),
+     ("match { @norm => b, _ => a }", "b"), ("stack(b[..2], a[2..])", "b")],
+)  # fmt: skip
+def test_config_and_files_come_from_the_donor(folder, expression, donor):
+    out = run(folder, expression)
+    assert config(out)["marker"] == donor
+    assert (out / "tokenizer.json").read_bytes() == TOKENIZER[donor]
+    assert (out / "chat_template.jinja").read_text() == f"template of {donor}"
+    assert (out / "generation_config.json").exists()
+    assert not (out / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("expression", "layers", "kinds"),
+    [
+        ("a[1..3]", 2, ["two", "three"]),
+        ("stack(a, a[2..])", 6, ["one", "two", "three", "four", "three", "four"]),
+        ("stack(a[..3], b[1..2], a)", 8,
+         ["one", "two", "three", "two", "one", "two", "three", "four"]),
+        ("stack(soup[1..3], stack(a[3..], b[..1]))", 4, ["two", "three", "four", "one"]),
+    ],
+)  # fmt: skip
+def test_a_stack_has_its_layers_in_the_config(folder, expression, layers, kinds):
+    out = run(folder, expression)
+    assert config(out)["num_hidden_layers"] == layers
+    assert config(out)["layer_types"] == kinds
+    found = {int(n.split(".")[2]) for n in read_tensors(out) if n.startswith("model.layers.")}
+    assert found == set(range(layers))
+
+
+def test_the_model_card_names_parents_recipe_and_graph(folder):
+    out = run(folder, "b + 0.2 * (soup - b)")
+    text = (out / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    facts = yaml.safe_load(front)
+    assert facts["tags"] == ["merge", "mergelang"]
+    assert facts["library_name"] == "transformers"
+    assert "base_model" not in facts  # folders are no repositories
+    recipe = re.search(r"```merge\n(.*?)```", body, re.DOTALL)[1]
+    assert mergelang.load(recipe).check(sources=False)
+    assert 'output "out" = b + 0.2 * (soup - b)' in recipe
+    assert re.search(r"```mermaid\nflowchart", body)
+    assert body.index("- `b`") < body.index("- `a`")
+
+
+def test_the_record_lists_every_file_with_its_size(folder):
+    out = run(folder, "soup")
+    record = json.loads((out / "mergelang.json").read_text())
+    sizes = {p.name: p.stat().st_size for p in out.iterdir() if p.name != "mergelang.json"}
+    assert record["files"] == sizes
+    assert record["tensors"].keys() == read_tensors(folder / "a").keys()
+
+
+def test_the_same_run_gives_the_same_folder(folder):
+    first = {each.name: each.read_bytes() for each in run(folder, "soup").iterdir()}
+    assert {each.name: each.read_bytes() for each in run(folder, "soup").iterdir()} == first
+
+
+def test_a_stack_on_a_model_without_the_lists_of_the_donor_is_told(folder):
+    (folder / "b" / "config.json").write_text(json.dumps(llama_config()))
+    with pytest.raises(InputError, match=r"stack needs layer_types in config\.json"):
+        run(folder, "stack(a[..2], b[2..])")
