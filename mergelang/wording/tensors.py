@@ -178,7 +178,7 @@ Mistral that has them cannot be put into it without a loss.
         "`{text}` lacks the tensor {name} of the base",
         label="does not have it",
         help=(
-            "take models of one family; `base:` says which one is the base, else it is the first input",
+            "take models of one family; the base is what `base:` says, else the first input",
         ),
         explain="""\
 The models of a mixture have the same tensors, of the same shapes.
@@ -192,7 +192,7 @@ right:  let x = moe(a, b, gate: random)
         "{name} is {got} in `{text}` and {wanted} in the base",
         label="{got}",
         help=(
-            "take models of one shape; `base:` says which one is the base, else it is the first input",
+            "take models of one shape; the base is what `base:` says, else the first input",
         ),
         explain="""\
 The models of a mixture have the same tensors, of the same shapes.
