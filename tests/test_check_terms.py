@@ -218,7 +218,7 @@ def test_a_missing_model_is_told_at_its_place_and_nothing_else_is(program):
 
 def test_large_models_are_checked_fast(folder):
     """A recipe over three models of 30,000 tensors, beyond opening them, in well under a second."""
-    from time import perf_counter
+    from time import process_time
 
     from mergelang.check.report import Report
     from mergelang.check.schedule import Arithmetic
@@ -236,10 +236,10 @@ def test_large_models_are_checked_fast(folder):
     terms = Terms(Report(), 0)
     reference = parse_reference("chat", Path(folder))
     a, b = (Input(terms.source(reference, inventory(), span), span) for _ in range(2))
-    start = perf_counter()
+    start = process_time()
     t = Curve((Fraction(0), Fraction(1)))
     left = terms.scale(t, a, span)
     right = terms.scale(Arithmetic("-", ONE, t), b, span)
     x = terms.sum("+", Input(left, span), Input(right, span), span)
     assert x.mass == ONE
-    assert perf_counter() - start < 1
+    assert process_time() - start < 1

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 
 _BEGINS = re.compile(
-    r"""(?:mergelang|seed)[ \t]+\d
+    r"""(?:mergelang|seed)[ \t]+[0-9]
       | (?:use|output)[ \t]*"
       | (?:param|model|let)[ \t]+[^\W\d]\w*[ \t]*=(?!>)""",
     re.VERBOSE,

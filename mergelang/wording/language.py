@@ -352,4 +352,16 @@ wrong:  let x = linear(a { "weight": 0.5 }, b)
 right:  let x = linear(a { weight: 0.5 }, b)
 """,
     ),
+    "E0127": Kind(
+        "the number `{text}` is out of reach",
+        label="{bounds}",
+        explain="""\
+Numbers are exact, so there is an end to how long they can be: 150 digits, and powers of ten from
+-150 to 150. A seed has at most 18 digits, and layers are counted up to 9999.
+
+wrong:  let x = as_model(1e400 * a)
+
+right:  let x = as_model(1e40 * a)
+""",
+    ),
 }
