@@ -61,10 +61,11 @@ def cut(source: Source) -> tuple[list[Span], list[Comment], list[Diagnostic]]:
         now = _Cut()
 
     def unclosed(next_statement: int | None) -> None:
-        at = brackets[-1]
-        facts = {"bracket": text[at], "close": _CLOSES[text[at]]}
-        begins = () if next_statement is None else (_word(source, next_statement),)
-        problems.append(Diagnostic("E0104", span(at, at + 1), facts, begins))
+        if now.sound:
+            at = brackets[-1]
+            facts = {"bracket": text[at], "close": _CLOSES[text[at]]}
+            begins = () if next_statement is None else (_word(source, next_statement),)
+            problems.append(Diagnostic("E0104", span(at, at + 1), facts, begins))
         brackets.clear()
         now.sound = False
         finish()

@@ -6,6 +6,7 @@ LANGUAGE: dict[str, Kind] = {
     "E0101": Kind(
         "`{text}` does not fit here",
         label="expected {wanted}",
+        help=("a number begins with a digit: `{number}`",),
         explain="""\
 The statement cannot be read past this place: something else has to stand here. What could stand
 here is shown behind the carets.
@@ -100,6 +101,7 @@ right:  model a = "./a"
         help=(
             "strings stand between double quotes: {quotes}...{quotes}",
             "a statement ends with its line: leave the `{semicolon}` out",
+            "the unit follows its number without a space: `90{percent}`",
         ),
         explain="""\
 Outside of strings and comments the language has names, numbers, the brackets ( ) [ ] { } and the
