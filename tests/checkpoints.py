@@ -90,6 +90,9 @@ def write_zoo(folder: Path) -> Path:
     counter = {"model.counter": (3,)}
     write_model(folder / "counting", extra=counter, dtypes={"model.counter": "I64"})
     write_model(folder / "measuring", extra=counter, dtypes={"model.counter": "F32"})
+    write_model(folder / "biased", extra={"model.layers.0.self_attn.q_proj.bias": (8,)})
+    gpt = {f"transformer.h.{layer}.mlp.c_fc.weight": (8, 8) for layer in range(4)}
+    write_tensors(folder / "gpt.safetensors", gpt, dict.fromkeys(gpt, "F32"))
     flat = {"weight": (8, 8), "bias": (8,)}
     write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
     return folder

@@ -20,7 +20,7 @@ EXAMPLES = {
 MODELS = (
     "base", "chat", "math", "code", "a", "b", "c", "small", "large", "wide", "headless", "model",
 )  # fmt: skip
-STATEMENT = re.compile(r"(mergelang \d|seed|use|param|model|let|output)\b")
+SCHEDULE = re.compile(r"curve\(|match \{")
 SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?")
 
 
@@ -48,7 +48,7 @@ def told(folder, code, example, declared=""):
     name = "x.merge"
     if text.startswith("# a.merge"):
         name, text = "a.merge", text.split("\n")[1]
-    if not STATEMENT.match(text):
+    if SCHEDULE.match(text):
         text = f"let shown = linear(a {{ weight: {text.split('      #')[0]} }}, b)"
     given = set(re.findall(r"^(?:model|let|param) (\w+)", text, re.MULTILINE))
     head = [f'model {each} = "{each}"' for each in MODELS if each not in given]
@@ -56,8 +56,10 @@ def told(folder, code, example, declared=""):
     for each, value in {"soup": "mean(a, b)", "x": "a", "t": "0.5", "tuned": "a"}.items():
         if each not in given and re.search(rf"\b{each}\b", text):
             head.append(f"let {each} = {value}")
-    source = Source(name, "\n".join([*head, text]) + "\n")
-    shown = len("\n".join(head))
+    # What gives the names stands behind the edition, which has to come first.
+    first, text = text.split("\n", 1) if re.match(r"mergelang.*\n", text) else ("", text)
+    source = Source(name, "\n".join([first, *head, text]) + "\n")
+    added = range(len(first), len("\n".join([first, *head])) + 1)
     try:
         found = check(source, folder=folder, settings=settings).diagnostics
     except RecipeError as error:
@@ -65,7 +67,7 @@ def told(folder, code, example, declared=""):
     return {
         each.code
         for each in found
-        if each.span is None or each.span.source is not source or each.span.start > shown
+        if each.span is None or each.span.source is not source or each.span.start not in added
     }
 
 

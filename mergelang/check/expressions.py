@@ -8,13 +8,16 @@ from mergelang.check.numbers import divides_by_zero
 from mergelang.check.patterns import check_pattern
 from mergelang.check.program import Term
 from mergelang.check.report import Report
-from mergelang.check.schedule import ONE, ZERO, Arms, Constant, arithmetic
+from mergelang.check.schedule import ONE, ZERO, Arms, Constant, arithmetic, more_parts
 from mergelang.check.scope import Scope
 from mergelang.check.suggest import counted, show
 from mergelang.check.terms import NEGATIVE, Input, Terms
 from mergelang.check.value import UNKNOWN, File, Number, Unknown, Value, describe
 from mergelang.check.wanted import Wanted
 from mergelang.lang import ast
+
+PARTS = 300
+"""How many parts a schedule may have, counted as if everything that it names were written out."""
 
 
 class Expressions:
@@ -39,13 +42,13 @@ class Expressions:
             case ast.Attribute():
                 return self.scope.look_inside(expr)
             case ast.Unary(_, operand):
-                return self._negative(expr, operand)
+                return self._small(expr, self._negative(expr, operand))
             case ast.Binary():
-                return self._binary(expr)
+                return self._small(expr, self._binary(expr))
             case ast.Slice():
                 return self._slice(expr)
             case ast.Match():
-                return self._match(expr)
+                return self._small(expr, self._match(expr))
             case ast.Call():
                 return self._calls.call(expr)
             case ast.List(items):
@@ -84,6 +87,13 @@ class Expressions:
             return value
         self.report.add("E0501", value.open.span)
         return None
+
+    def _small(self, expr: ast.Expr, value: Value) -> Value:
+        """The value, unless it is a schedule with too many parts to look through, which is told."""
+        if isinstance(value, Number) and more_parts(value.schedule, PARTS):
+            self.report.add("E0512", expr.span, most=PARTS)
+            return UNKNOWN
+        return value
 
     def unfit(self, expr: ast.Expr, value: Value, wanted: str) -> None:
         """Reports a value of the wrong kind, unless it is wrong already."""

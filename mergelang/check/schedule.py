@@ -80,6 +80,20 @@ def constant(schedule: Schedule) -> Fraction | None:
     return schedule.value if isinstance(schedule, Constant) else None
 
 
+def more_parts(schedule: Schedule, most: int) -> bool:
+    """Whether a schedule has more than `most` parts, one that is there twice counted twice."""
+    count, stack = 0, [schedule]
+    while stack and count <= most:
+        count += 1
+        match stack.pop():
+            case Arms(arms, default):
+                stack += [value for _, value in arms]
+                stack += [] if default is None else [default]
+            case Arithmetic(_, left, right):
+                stack += [left, right]
+    return count > most
+
+
 def values(schedule: Schedule) -> Iterator[Fraction]:
     """The numbers written in a schedule, for range checks: constants, points, those of all arms."""
     match schedule:

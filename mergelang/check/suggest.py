@@ -1,6 +1,7 @@
 """Guesses what was meant: near names, and numbers as people write them."""
 
 from collections.abc import Iterable
+from decimal import Context, Decimal
 from difflib import get_close_matches
 from fractions import Fraction
 
@@ -25,16 +26,17 @@ def listed(names: Iterable[str], most: int = 12, last: str = "and") -> str:
 
 
 def show(value: Fraction | int | float) -> str:
-    """A number as one would write it: 0.3, 12, 1/3."""
+    """A number as one would write it: 0.3, 12, 1/3, 1e+300."""
     value = Fraction(value)
-    if value.denominator == 1:
+    if value.denominator == 1 and abs(value) < 10**15:
         return str(value.numerator)
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:
             rest //= prime
-    if rest == 1 and value.denominator < 10**9:
-        return f"{float(value):.12g}"
+    if rest == 1 or abs(value) >= 10**15:
+        parts = Decimal(value.numerator), Decimal(value.denominator)
+        return f"{Context(prec=12).divide(*parts).normalize():g}"
     return f"{value.numerator}/{value.denominator}"
 
 

@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, Schedule
+from mergelang.check.suggest import show
 from mergelang.graph.build import pattern_text
 from mergelang.lang import ast
 from mergelang.source import Span
@@ -42,6 +43,8 @@ def path_shortened(text: str, width: int) -> str:
 
 def number_text(value: Fraction) -> str:
     """`0.4`, `2`, `1/3`: exact where a few decimals are."""
+    if abs(value) >= 10**15:
+        return show(value)
     short = f"{float(value):.6g}"
     return short if Fraction(short) == value else str(value.limit_denominator(10**6))
 

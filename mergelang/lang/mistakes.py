@@ -60,7 +60,11 @@ def diagnose(statement: Span, error: UnexpectedInput) -> Diagnostic:
         return Diagnostic("E0111", at, {"text": str(token)})
     if "COMMA" in accepts and token.type in BEGIN_VALUE | {"LBRACE", "ROLE"}:
         return Diagnostic("E0108", at, {"text": str(token)})
-    return Diagnostic("E0101", at, {"text": str(token), "wanted": _wanted(accepts)})
+    digits = re.compile(r"\.([0-9]+)").match(statement.source.text, at.start)
+    number = f"0.{digits[1]}" if digits and "NUMBER" in accepts else None
+    return Diagnostic(
+        "E0101", at, {"text": str(token), "wanted": _wanted(accepts), "number": number}
+    )
 
 
 def _first(statement: Span, token: Token, at: Span) -> Diagnostic:
@@ -94,6 +98,7 @@ def _characters(statement: Span, error: UnexpectedCharacters) -> Diagnostic:
         "char": char,
         "quotes": '"' if char in QUOTES else None,
         "semicolon": char if char == ";" else None,
+        "percent": char if char == "%" else None,
     }
     if start == statement.start and char in "+-*/":
         return Diagnostic("E0103", at, {"text": char})

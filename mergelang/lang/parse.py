@@ -25,6 +25,13 @@ UNITS = {
 }  # fmt: skip
 """What a number is multiplied with for the unit behind it."""
 
+DIGITS = 150
+"""Digits of a number, and its largest power of ten: so that products of two fit into float64."""
+
+SEED = 10**18 - 1
+LAYER = 9999
+"""The largest whole numbers, by what they are for."""
+
 ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 """What may stand behind a backslash in a string."""
 
@@ -95,10 +102,10 @@ class _Builder:
     # Statements
 
     def _edition(self, span: Span, number: Token) -> ast.Edition:
-        return ast.Edition(self._whole(number, "E0117"), span=span)
+        return ast.Edition(self._whole(number, "E0117", SEED), span=span)
 
     def _seed(self, span: Span, number: Token) -> ast.Seed:
-        return ast.Seed(self._whole(number, "E0117"), span=span)
+        return ast.Seed(self._whole(number, "E0117", SEED), span=span)
 
     def _use(self, span: Span, path: Token, name: ast.Name) -> ast.Use:
         return ast.Use(self._text(path), name, span=span)
@@ -139,8 +146,12 @@ class _Builder:
         return ast.Call(function, arguments, span=span)
 
     def _number(self, span: Span, token: Token) -> ast.Number:
-        digits, unit = _split(token)
-        return ast.Number(Fraction(digits) * UNITS[unit], unit, span=span)
+        digits, power, unit = _NUMBER.fullmatch(token).groups()
+        if len(digits) > DIGITS or len(power or "") > 5 or abs(int(power or 0)) > DIGITS:
+            bounds = f"from 1e-{DIGITS} to 1e{DIGITS}, at most {DIGITS} digits"
+            raise _Wrong("E0127", span, text=_short(token), bounds=bounds)
+        value = Fraction(digits) * Fraction(10) ** int(power or 0)
+        return ast.Number(value * UNITS[unit], unit, span=span)
 
     def _string(self, span: Span, token: Token) -> ast.String:
         return self._text(token)
@@ -153,8 +164,9 @@ class _Builder:
 
     def _range(self, span: Span, *parts: Token | None) -> ast.Range:
         dots = next(i for i, part in enumerate(parts) if part is not None and part.type == "DOTS")
-        low = self._whole(parts[0], "E0113") if dots else None
-        high = self._whole(parts[dots + 1], "E0113") if parts[dots + 1] is not None else None
+        end = parts[dots + 1]
+        low = self._whole(parts[0], "E0113", LAYER) if dots else None
+        high = self._whole(end, "E0113", LAYER) if end is not None else None
         return ast.Range(low, high, span=span)
 
     def _list(self, span: Span, *items: ast.Expr) -> ast.List:
@@ -229,14 +241,17 @@ class _Builder:
 
         return ast.String(re.sub(r"\\(.)", unescape, token[1:-1]), span=span)
 
-    def _whole(self, token: Token, code: str) -> int:
+    def _whole(self, token: Token, code: str, most: int) -> int:
         if not token.isdecimal():
-            raise _Wrong(code, self._span(token), text=str(token))
+            raise _Wrong(code, self._span(token), text=_short(token))
+        if len(token) > DIGITS or int(token) > most:
+            bounds = f"at most {most}"
+            raise _Wrong("E0127", self._span(token), text=_short(token), bounds=bounds)
         return int(token)
 
 
-def _split(token: str) -> tuple[str, str]:
-    """Digits and unit of a number."""
-    found = re.fullmatch(r"([\d.]+(?:[eE][+-]?\d+)?)(.*)", token)
-    return found[1], found[2]
+_NUMBER = re.compile(r"([0-9.]+)(?:[eE]([+-]?[0-9]+))?(.*)")
 
+
+def _short(text: str) -> str:
+    return str(text) if len(text) <= 40 else f"{text[:36]} ..."

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 
 _BEGINS = re.compile(
-    r"""(?:mergelang|seed)[ \t]+\d
+    r"""(?:mergelang|seed)[ \t]+[0-9]
       | (?:use|output)[ \t]*"
       | (?:param|model|let)[ \t]+[^\W\d]\w*[ \t]*=(?!>)""",
     re.VERBOSE,
@@ -61,10 +61,11 @@ def cut(source: Source) -> tuple[list[Span], list[Comment], list[Diagnostic]]:
         now = _Cut()
 
     def unclosed(next_statement: int | None) -> None:
-        at = brackets[-1]
-        facts = {"bracket": text[at], "close": _CLOSES[text[at]]}
-        begins = () if next_statement is None else (_word(source, next_statement),)
-        problems.append(Diagnostic("E0104", span(at, at + 1), facts, begins))
+        if now.sound:
+            at = brackets[-1]
+            facts = {"bracket": text[at], "close": _CLOSES[text[at]]}
+            begins = () if next_statement is None else (_word(source, next_statement),)
+            problems.append(Diagnostic("E0104", span(at, at + 1), facts, begins))
         brackets.clear()
         now.sound = False
         finish()

@@ -202,8 +202,12 @@ def _mask(expr: Expr) -> Expr:
 
 
 def const(number: Number) -> Expr:
-    """A scalar known now, as float64."""
-    return make(SCALAR, "const", (), float(number))
+    """A scalar known now, as float64; infinite beyond its reach, as float64 arithmetic gives."""
+    try:
+        value = float(number)
+    except OverflowError:
+        value = float("inf") if number > 0 else float("-inf")
+    return make(SCALAR, "const", (), value)
 
 
 # Elements

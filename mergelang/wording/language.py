@@ -6,6 +6,7 @@ LANGUAGE: dict[str, Kind] = {
     "E0101": Kind(
         "`{text}` does not fit here",
         label="expected {wanted}",
+        help=("a number begins with a digit: `{number}`",),
         explain="""\
 The statement cannot be read past this place: something else has to stand here. What could stand
 here is shown behind the carets.
@@ -100,6 +101,7 @@ right:  model a = "./a"
         help=(
             "strings stand between double quotes: {quotes}...{quotes}",
             "a statement ends with its line: leave the `{semicolon}` out",
+            "the unit follows its number without a space: `90{percent}`",
         ),
         explain="""\
 Outside of strings and comments the language has names, numbers, the brackets ( ) [ ] { } and the
@@ -350,6 +352,18 @@ The options of a record are bare words.
 wrong:  let x = linear(a { "weight": 0.5 }, b)
 
 right:  let x = linear(a { weight: 0.5 }, b)
+""",
+    ),
+    "E0127": Kind(
+        "the number `{text}` is out of reach",
+        label="{bounds}",
+        explain="""\
+Numbers are exact, so there is an end to how long they can be: 150 digits, and powers of ten from
+-150 to 150. A seed has at most 18 digits, and layers are counted up to 9999.
+
+wrong:  let x = as_model(1e400 * a)
+
+right:  let x = as_model(1e40 * a)
 """,
     ),
 }

@@ -138,6 +138,16 @@ wrong:  match { @attention => 0.5, _ => 0.3 }
 right:  match { @attn => 0.5, _ => 0.3 }
 """,
     ),
+    "E0512": Kind(
+        "this schedule is computed from more than {most} parts",
+        label="too many",
+        help=("write it as one `curve` or one `match` of the numbers that come out",),
+        explain="""\
+A schedule that is computed from schedules that are computed from schedules is looked through whole,
+at every tensor. Curves, arms and signs of arithmetic are parts; a name counts as what it stands
+for.
+""",
+    ),
     "W0501": Kind(
         "no tensor matches `{text}`",
         label="matches nothing",
