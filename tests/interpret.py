@@ -141,7 +141,7 @@ class _Reader:
         match name:
             case "curve":
                 return _curve(inputs)
-            case "as_model" | "passthrough":
+            case "as_model":
                 return inputs[0]
             case "stack":
                 return _stack(inputs)
@@ -180,8 +180,15 @@ class _Reader:
             place = inputs[0].place(tensor)
             given = {option: _at(value, place) for option, value in words.items()}
             given |= {each: model.tensors[tensor] for each, model in models.items()}
-            if "kept" in inspect.signature(function).parameters:
+            if "lambda" in given:
+                given["lambda_"] = given.pop("lambda")
+            wanted = inspect.signature(function).parameters
+            if "kept" in wanted:
                 given["kept"] = self._kept(inputs, tensor)
+            if "uniform" in wanted:
+                given["uniform"] = self._uniform(inputs, tensor)
+            if "depth" in wanted:
+                given["depth"] = float(place.depth)
             tensors[tensor] = function(*(each.tensors[tensor] for each in inputs), **given)
         result = Model(tensors, key)
         return result if base is None else self._binary("+", base, result)
@@ -199,6 +206,19 @@ class _Reader:
             return mask.reshape(one.shape)
 
         return kept
+
+    def _uniform(self, inputs: list[Model], tensor: str) -> Callable[[int, int], np.ndarray]:
+        """The numbers that ranks are compared with, likewise."""
+
+        def uniform(index: int, draw: int) -> np.ndarray:
+            one = inputs[index].tensors[tensor]
+            numbers = np.zeros(one.size)
+            key = structure("uniform", inputs[index].key, str(draw))
+            context = Context(self.seed, tensor, TensorType("F64", one.shape))
+            Stream(one.size).uniform(stream_key(context, key), 0, one.size, numbers)
+            return numbers.reshape(one.shape)
+
+        return uniform
 
 
 def _at(value: Any, place: Place | None) -> Any:

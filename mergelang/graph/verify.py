@@ -78,7 +78,9 @@ def _arity(node: Node) -> str | None:
             least = most = len(node["patterns"])
         case name if name in operators():
             signature = operators()[name].signature
-            least, most = signature.least, signature.most
+            named = len(signature.named)
+            least = signature.least + named
+            most = None if signature.most is None else signature.most + named
         case name:
             return f"there is no operator {name}"
     if count < least or (most is not None and count > most):

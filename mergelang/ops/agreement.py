@@ -190,14 +190,14 @@ def _softmax(x: Value, factor: int) -> Value:
 def exponential(x: Value, bound: float) -> Value:
     """exp(x) for |x| <= bound, of separately rounded products and sums alone.
 
-    A Taylor polynomial of degree 6 of x / 2^k, squared k times: a relative error of about
+    A Taylor polynomial of degree 11 of x / 2^k, squared k times: a relative error of about
     2^k times that of one rounding.
     """
     squarings = max(0, math.ceil(math.log2(max(bound, 1)))) + 4
     small = x * 2.0**-squarings
-    power = small * (1 / 720) + 1 / 120
-    for coefficient in (1 / 24, 1 / 6, 1 / 2, 1, 1):
-        power = power * small + coefficient
+    power = small * (1 / math.factorial(11)) + 1 / math.factorial(10)
+    for degree in range(9, -1, -1):
+        power = power * small + 1 / math.factorial(degree)
     for _ in range(squarings):
         power = power * power
     return power

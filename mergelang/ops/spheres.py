@@ -29,6 +29,9 @@ COLINEAR = 0.9995
 TINY = 1e-16
 """Squared sine up to which `nuslerp` is linear."""
 
+OPPOSITE = math.pi - 1e-6
+"""The angle from which a point counts as opposite: what an arc cosine still tells from pi."""
+
 
 @operator(
     formula="sin((1-t) w)/sin(w) a + sin(t w)/sin(w) b, where cos(w) = a.b / (|a| |b|)",
@@ -172,9 +175,9 @@ def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[fl
         for i in valid:
             cosine = math.fsum(gram[i][j] * mean[j] for j in range(count)) / lengths[i]
             angle = math.acos(max(-1.0, min(1.0, cosine)))
-            if angle < tol:
+            if angle < tol or angle > OPPOSITE:  # no direction leads there
                 continue
-            by = angle / math.sin(angle) / len(valid) if math.sin(angle) else 0.0
+            by = angle / math.sin(angle) / len(valid)
             step = [s - by * cosine * m for s, m in zip(step, mean, strict=True)]
             step[i] += by / lengths[i]
         size = _length(gram, step)

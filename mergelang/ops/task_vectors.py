@@ -144,7 +144,7 @@ def darex(
 ) -> Delta:
     """Drops as `dare` does, and divides what is left by `q` instead of the density.
 
-    Written out: `darex(a, density: 0.1, q: 0.4, base: base)` is
+    Written out: `darex(a, density: 0.1, q: 0.4, base: base)` is to rounding
     `base + drop(a - base, density: 0.1, rescale: none) / 0.4`.
     For densities of a tenth and less: dividing by the density then makes the noise larger than the signal, and a larger `q`,
     found on held-out data for the whole model or by layer, keeps most of the skill.
