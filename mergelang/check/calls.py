@@ -8,6 +8,7 @@ from mergelang.check import mass as masses
 from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
+from mergelang.check.statistics import check_statistics
 from mergelang.check.suggest import counted, nearest
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Number, Unknown, Value, describe, exactly
@@ -165,10 +166,12 @@ class Calls:
             return terms.arrangement(
                 signature.name, inputs, options, mass, call.span, donor=config or inputs[donor]
             )
-        return terms.operator(
+        made = terms.operator(
             signature.name, inputs, options, mass, call.span,
             base=base, policy=policy, config=config, donor=donor,
         )  # fmt: skip
+        sound = check_statistics(self._report, signature, inputs, options, made.inventory)
+        return made if sound else UNKNOWN
 
     def _count(self, call: ast.Call, signature: sig.Signature, arguments: _Arguments) -> bool:
         count = len(arguments.inputs)

@@ -1,6 +1,6 @@
 """Expressions to values: names looked up, numbers computed, algebra on models, slices, `match`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mergelang.check import mass as masses
 from mergelang.check.calls import Calls
@@ -12,9 +12,10 @@ from mergelang.check.schedule import ONE, ZERO, Arms, Constant, arithmetic, more
 from mergelang.check.scope import Scope
 from mergelang.check.suggest import counted, show
 from mergelang.check.terms import NEGATIVE, Input, Terms
-from mergelang.check.value import UNKNOWN, File, Number, Unknown, Value, describe
+from mergelang.check.value import UNKNOWN, File, Number, Opened, Unknown, Value, describe
 from mergelang.check.wanted import Wanted
 from mergelang.lang import ast
+from mergelang.source import Span
 
 PARTS = 300
 """How many parts a schedule may have, counted as if everything that it names were written out."""
@@ -23,11 +24,15 @@ PARTS = 300
 class Expressions:
     """Evaluates the expressions of one file. A wrong one is reported once and is UNKNOWN after."""
 
-    def __init__(self, report: Report, scope: Scope, terms: Terms, wanted: Wanted):
+    def __init__(
+        self, report: Report, scope: Scope, terms: Terms, wanted: Wanted,
+        open_source: Callable[[str, Span], Opened | None],
+    ):  # fmt: skip
         self.report = report
         self.scope = scope
         self.terms = terms
         self.wanted = wanted
+        self.open_source = open_source
         self._calls = Calls(self)
 
     def value(self, expr: ast.Expr) -> Value:

@@ -23,6 +23,7 @@ WANTED = {
     sig.Boolean: "`true` or `false`",
     sig.Text: "a string",
     sig.Texts: "a list of strings",
+    sig.Statistics: "the path of a file, a string",
 }
 
 
@@ -152,6 +153,7 @@ class Options:
             sig.Boolean: lambda: value if isinstance(value, bool) else None,
             sig.Text: lambda: value if isinstance(value, str) else None,
             sig.Texts: lambda: _texts(value),
+            sig.Statistics: lambda: self._statistics(expr, value),
         }
         result = fits[type(kind)]()
         if result is not None:
@@ -161,6 +163,11 @@ class Options:
             wanted=WANTED[type(kind)], got=describe(value),
         )  # fmt: skip
         return WRONG
+
+    def _statistics(self, expr: ast.Expr, value: Any) -> Any:
+        if not isinstance(value, str):
+            return None
+        return self._expressions.open_source(value, expr.span) or WRONG
 
     def _word(self, expr: ast.Expr, option: sig.Option, kind: sig.Choice) -> Any:
         known = listed(kind.words, last="or")

@@ -14,13 +14,13 @@ from mergelang.check.scope import NAMING, Scope
 from mergelang.check.tensors import Comparisons
 from mergelang.check.terms import Terms
 from mergelang.check.usage import Usage
-from mergelang.check.value import UNKNOWN, File, Value
+from mergelang.check.value import UNKNOWN, File, Opened, Value
 from mergelang.check.wanted import Wanted
 from mergelang.errors import InputError, RecipeError
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import Reference, parse_reference
-from mergelang.source import Source
+from mergelang.source import Source, Span
 
 EDITION = 1
 """The edition of the language that this version reads."""
@@ -92,7 +92,7 @@ class _File:
         terms = Terms(self.report, self.seed, shared.comparisons, shared.usage)
         self._values: dict[str, Value] = {}
         wanted = Wanted(self.report, self._values)
-        self.expressions = Expressions(self.report, self.scope, terms, wanted)
+        self.expressions = Expressions(self.report, self.scope, terms, wanted, self._open)
 
     def check(self) -> None:
         repeated = self.scope.declare(self.tree.statements)
@@ -151,25 +151,29 @@ class _File:
         return value
 
     def _model(self, statement: ast.Model) -> Value:
-        span = statement.source.span
+        opened = self._open(statement.source.value, statement.source.span)
+        if opened is None:
+            return UNKNOWN
+        inventory = opened.checkpoint and opened.checkpoint.inventory
+        term = self.expressions.terms.source(opened.reference, inventory, statement.span)
+        return replace(term, name=statement.name.id)
+
+    def _open(self, text: str, span: Span) -> Opened | None:
+        """The source of this name; None, and reported, where the name is wrong. A source that is
+        wrong itself is reported once, and has no checkpoint."""
+        shared = self.shared
         try:
-            reference = parse_reference(statement.source.value, self.folder)
+            reference = parse_reference(text, self.folder)
         except InputError as error:
             self.report.extend([error.at(span)])
-            return UNKNOWN
-        inventory = None
-        if self.shared.sources and reference not in self.shared.failed:
-            checkpoint = self.shared.checkpoints.get(reference)
-            if checkpoint is None:
-                try:
-                    checkpoint = open_model(reference)
-                    self.shared.checkpoints[reference] = checkpoint
-                except InputError as error:
-                    self.shared.failed.add(reference)
-                    self.report.extend([error.at(span)])
-            inventory = checkpoint and checkpoint.inventory
-        term = self.expressions.terms.source(reference, inventory, statement.span)
-        return replace(term, name=statement.name.id)
+            return None
+        if shared.sources and reference not in shared.failed | shared.checkpoints.keys():
+            try:
+                shared.checkpoints[reference] = open_model(reference)
+            except InputError as error:
+                shared.failed.add(reference)
+                self.report.extend([error.at(span)])
+        return Opened(reference, shared.checkpoints.get(reference))
 
     def _use(self, statement: ast.Use) -> Value:
         text, span = statement.path.value, statement.path.span

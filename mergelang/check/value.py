@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 from mergelang.check.program import Term
 from mergelang.check.schedule import ZERO, Constant, Curve, Schedule, constant
 from mergelang.lang import ast
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
 
 
 class Unknown:
@@ -26,6 +28,14 @@ class Number:
     schedule: Schedule
     size: bool = False
     open: ast.Match | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that a text names; without its checkpoint where no model is looked at."""
+
+    reference: Reference
+    checkpoint: Checkpoint | None
 
 
 @dataclass(frozen=True, eq=False)

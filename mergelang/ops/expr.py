@@ -10,6 +10,7 @@ Kinds of expression:
     scalar  one float64, known once the pass that reduces its blocks has ended
     rows    one float64 for each row of the tensor, likewise; `columns` for each column
     choice  the outcome of a selection (threshold and cut), known after its passes
+    file    a stored tensor of any shape, for functions on whole tensors
 
 A tensor of shape [..., n] is a matrix of rows of n elements, one of shape [m, ...] a matrix of m
 rows whose columns are reduced; a tensor of one dimension is one row, in both cases.
@@ -29,7 +30,7 @@ from weakref import WeakValueDictionary
 from mergelang.tensors import Extent, TensorType
 
 BLOCK, MASK, SCALAR, CHOICE = "block", "mask", "scalar", "choice"
-ROWS, COLUMNS = "rows", "columns"
+ROWS, COLUMNS, FILE = "rows", "columns", "file"
 
 REDUCTIONS = frozenset({"sum", "dot", "count", "largest", "greatest", "rowwise", "top", "kth"})
 """What needs a pass over the whole tensor; the selections `top` and `kth` take several."""
@@ -424,14 +425,18 @@ def weighted_mean(values: Sequence[Value], weights: Iterable[Number]) -> Value:
 # Whole tensors
 
 
-def whole(function: str, *values: Value, **parameters: Any) -> Value:
+def whole(
+    function: str, *values: Value, files: Sequence[Extent] = (), **parameters: Any
+) -> Value:  # fmt: skip
     """The result of a function on whole tensors, of the same shape as this output tensor.
 
     `function` is `"module:name"` and is imported when a run needs it. It is called with one torch
-    tensor for each value (float32 or float64, in the output's shape) and the parameters, on one
-    thread, and returns one tensor of that shape and dtype.
+    tensor for each value (float32 or float64, in the output's shape), one for each of the `files`
+    (stored tensors of any shape, in the same dtype) and the parameters, on one thread, and returns
+    one tensor of the output's shape and dtype.
     """
     attr = (function, tuple(sorted(parameters.items())))
     keys = [value.key for value in values]
-    expr = make(BLOCK, "whole", tuple(value.expr for value in values), attr)
+    stored = tuple(make(FILE, "stored", (), each) for each in files)
+    expr = make(BLOCK, "whole", tuple(value.expr for value in values) + stored, attr)
     return Value(expr, structure(function, *keys), values[0].context)

@@ -12,8 +12,8 @@ from typing import Any
 from mergelang.ops.signature import Operator, signature_of
 
 OURS = (
-    "means", "spheres", "task_vectors", "pruning", "agreement", "toward", "spectral", "deltas",
-    "layouts", "mixture",
+    "means", "spheres", "task_vectors", "pruning", "agreement", "toward", "spectral", "statistics",
+    "deltas", "layouts", "mixture",
 )  # fmt: skip
 """The modules of `mergelang.ops` that hold operators."""
 

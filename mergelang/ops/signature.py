@@ -106,7 +106,20 @@ class Texts:
         return "list of strings"
 
 
-Kind: TypeAlias = Number | Integer | Boolean | Choice | Text | Texts
+@dataclass(frozen=True)
+class Statistics:
+    """A string that names a .safetensors file of `mergelang stats`; `what` of `fisher`, `gram`.
+
+    An operator gets the Extent of the tensor of its own name in it, or None.
+    """
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"string, a file of `mergelang stats --kind {self.what}`"
+
+
+Kind: TypeAlias = Number | Integer | Boolean | Choice | Text | Texts | Statistics
 
 
 @dataclass(frozen=True, init=False)

@@ -13,14 +13,16 @@ ROW_BLOCK = 1 << 16
 """Elements that a block of whole rows has at most, unless a single row is longer."""
 
 
-def cost(root: Expr) -> tuple[int, int, int]:
-    """Passes, bytes read over all passes, and how many whole tensors are held at most."""
+def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
+    """Passes, bytes read over all passes, and bytes of whole tensors that are held at most."""
+    width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
     ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
     held = 0
     for expr in order(root):
         after = max((ready[arg] for arg in expr.args), default=0)
         if expr.op == "whole":
-            held += len(expr.args) + 2
+            files = [arg.attr.type.count for arg in expr.args if arg.op == "stored"]
+            held += (len(expr.args) - len(files) + 2) * type.count + 3 * sum(files)
             after += 1
         elif expr.op in REDUCTIONS:
             after += SELECTION_PASSES if expr.op in ("top", "kth") else 1
@@ -30,7 +32,7 @@ def cost(root: Expr) -> tuple[int, int, int]:
     reads = sum(
         extent.type.nbytes * len(turns) for extent, turns in _uses(root, ready, passes).items()
     )
-    return passes, reads, held
+    return passes, reads, held * width
 
 
 def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:
@@ -44,7 +46,7 @@ def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, se
             if expr in seen:
                 continue
             seen.add(expr)
-            if expr.op == "load":
+            if expr.op in ("load", "stored"):
                 uses.setdefault(expr.attr, set()).update(turns)
             elif expr.op != "whole" and expr.kind in (BLOCK, MASK):
                 stack.extend(expr.args)
@@ -75,7 +77,7 @@ def order(root: Expr) -> list[Expr]:
 
 def loads(root: Expr) -> list[Extent]:
     """The stored tensors of an expression, each once."""
-    return [expr.attr for expr in order(root) if expr.op == "load"]
+    return [expr.attr for expr in order(root) if expr.op in ("load", "stored")]
 
 
 def matrix(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, at, matches
+from mergelang.check.value import Opened
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
@@ -107,11 +108,14 @@ def arm_of(node: Node, name: str) -> int:
 
 
 def resolve(value: Any, place: Place) -> Any:
-    """An option's value at a tensor: schedules become numbers, tuples go item by item."""
+    """An option's value at a tensor: schedules become numbers, files of statistics the Extent of
+    the tensor in them (or None); tuples go item by item."""
     if isinstance(value, SCHEDULES):
         return at(value, place)
     if isinstance(value, tuple):
         return tuple(resolve(item, place) for item in value)
+    if isinstance(value, Opened):
+        return value.checkpoint.extents.get(place.name)
     return value
 
 

@@ -17,7 +17,7 @@ from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import Expr, Extent
 from mergelang.ops.layout import Pick
-from mergelang.plan.cost import cost, loads, row_block
+from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
 from mergelang.tensors import Inventory, TensorType
@@ -149,10 +149,8 @@ def task(
     root = expression(node, name, checkpoints)
     if root.op == "load" and root.attr.type.dtype == type.dtype:
         return Task(name, type, COPY, 1, type.nbytes, sources=(root.attr,))
-    passes, reads, wholes = cost(root)
-    width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
-    rows = row_block(root, type)
-    return Task(name, type, COMPUTE, passes, reads, wholes * type.count * width, rows)
+    passes, reads, holds = cost(root, type)
+    return Task(name, type, COMPUTE, passes, reads, holds, row_block(root, type))
 
 
 def expression(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -> Expr:

@@ -129,7 +129,7 @@ class Job:
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
-            return Whole(expr, self.type.shape, self.dtype)
+            return Whole(expr, self.type.shape, self.dtype, self.files)
         return reducer(expr, self.type.shape, self.wide, self.block, self._unit)
 
     def _scalar(self, expr: Expr) -> Any:
@@ -180,11 +180,12 @@ class Job:
 class Whole:
     """`whole`: gathers whole tensors, then calls a function on them."""
 
-    def __init__(self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype):
+    def __init__(self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype, files: Files):
         self.expr = expr
-        self.targets = expr.args
-        self._shape = shape
-        self._inputs = [torch.empty(math.prod(shape), dtype=dtype) for _ in expr.args]
+        self.targets = tuple(arg for arg in expr.args if arg.op != "stored")
+        self._stored = [arg.attr for arg in expr.args if arg.op == "stored"]
+        self._shape, self._dtype, self._files = shape, dtype, files
+        self._inputs = [torch.empty(math.prod(shape), dtype=dtype) for _ in self.targets]
 
     def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
         for whole, block in zip(self._inputs, blocks, strict=True):
@@ -193,7 +194,8 @@ class Whole:
     def end(self) -> bool:
         name, parameters = self.expr.attr
         inputs = [each.view(self._shape) for each in self._inputs]
-        result = kernel(name)(*inputs, **dict(parameters))
+        stored = [self._read(extent) for extent in self._stored]
+        result = kernel(name)(*inputs, *stored, **dict(parameters))
         if tuple(result.shape) != self._shape or result.dtype != inputs[0].dtype:
             raise RunError(
                 "E0905", function=name, got=f"{result.dtype} {tuple(result.shape)}",
@@ -202,6 +204,12 @@ class Whole:
         self.value = result.contiguous().view(-1)
         self._inputs.clear()
         return True
+
+
+    def _read(self, extent: Extent) -> torch.Tensor:
+        raw = torch.empty(extent.type.nbytes, dtype=torch.uint8)
+        self._files.read(extent.path, extent.offset, memoryview(raw.numpy()))
+        return raw.view(TORCH[extent.type.dtype]).view(extent.type.shape).to(self._dtype)
 
 
 def nonfinite(block: torch.Tensor, limit: float | None = None) -> int | None:
