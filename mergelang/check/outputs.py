@@ -9,10 +9,10 @@ from mergelang.check.expressions import Expressions
 from mergelang.check.program import Destination
 from mergelang.check.suggest import listed, nearest
 from mergelang.check.value import Number, Unknown, describe, exactly
-from mergelang.errors import Diagnostic
+from mergelang.errors import Diagnostic, InputError
 from mergelang.lang import ast
 from mergelang.models.checkpoint import Checkpoint
-from mergelang.models.reference import Reference
+from mergelang.models.reference import Reference, local_path
 from mergelang.source import Span
 
 DTYPES = {
@@ -43,8 +43,12 @@ def check_output(
         return None
     if term is None or options is None:
         return None
-    path = str((folder / Path(text).expanduser()).absolute())
-    return Destination(text, _normal(path), term, options, output.path.span)
+    try:
+        path = local_path(text, folder)
+    except InputError as error:
+        expressions.report.extend([error.at(output.path.span)])
+        return None
+    return Destination(text, _normal(str(path.absolute())), term, options, output.path.span)
 
 
 def _options(record: ast.Record | None, expressions: Expressions) -> dict[str, Any] | None:
@@ -110,7 +114,11 @@ def check_outputs(
     """Where outputs would overwrite each other, an input, or what is not ours. Reads folders."""
     found = list(_collisions(outputs))
     for output in outputs:
-        found += list(_inputs(output, checkpoints)) or _foreign(output)
+        try:
+            found += list(_inputs(output, checkpoints)) or _foreign(output)
+        except OSError as error:
+            facts = {"path": output.text, "reason": (error.strerror or str(error)).lower()}
+            found.append(Diagnostic("E0604", output.span, facts))
     return found
 
 

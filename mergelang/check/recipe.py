@@ -19,7 +19,7 @@ from mergelang.check.wanted import Wanted
 from mergelang.errors import InputError, RecipeError
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
-from mergelang.models.reference import Reference, parse_reference
+from mergelang.models.reference import Reference, local_path, parse_reference
 from mergelang.source import Source, Span
 
 EDITION = 1
@@ -177,8 +177,12 @@ class _File:
 
     def _use(self, statement: ast.Use) -> Value:
         text, span = statement.path.value, statement.path.span
-        path = (self.folder / Path(text).expanduser()).resolve()
         shared = self.shared
+        try:
+            path = local_path(text, self.folder).resolve()
+        except InputError as error:
+            self.report.extend([error.at(span)])
+            return UNKNOWN
         if path in shared.stack:
             chain = [each.name for each in shared.stack[shared.stack.index(path) :]]
             if len(chain) == 1:

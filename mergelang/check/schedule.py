@@ -117,7 +117,7 @@ def matches(pattern: ast.Pattern, place: Place) -> bool:
         case ast.Anything():
             return True
         case ast.Word(word):
-            return word in place.name.split(".")
+            return f".{word}." in f".{place.name}."
         case ast.Glob(glob):
             return fnmatchcase(place.name, glob)
         case ast.Role(role):

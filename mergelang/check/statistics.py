@@ -26,7 +26,7 @@ def check_statistics(
                 odd = [n for n in common if not _fits(option.kind, held[n], inventory[n])]
                 if odd or not common:
                     report.add(
-                        "E0620", each.span, path=opened.reference.text, what=option.kind.what,
+                        "E0621", each.span, path=opened.reference.text, what=option.kind.what,
                         text=each.text, name=odd[0] if odd else None,
                         nothing=None if odd else "",
                     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mergelang.check import mass as masses
 from mergelang.check.numbers import fails
+from mergelang.check.places import all_places
 from mergelang.check.program import Term
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
@@ -20,7 +21,7 @@ from mergelang.models.reference import Reference
 from mergelang.ops.layout import LayoutError, slice_layers
 from mergelang.ops.registry import operators
 from mergelang.source import Span
-from mergelang.tensors import Inventory
+from mergelang.tensors import Inventory, Place
 from mergelang.wording import KINDS
 
 NEGATIVE = Constant(-ONE.value)
@@ -293,16 +294,15 @@ class Terms:
         if any(each is None for each in inventories):
             return None
         first = inventories[0]
-        names = dict.fromkeys(first)
-        for each in inventories[1:]:
-            if each is not first:
-                names.update(dict.fromkeys(each))
+        places: dict[str, Place] = {}
+        for each in dict.fromkeys(inventories):
+            for place in all_places(each):
+                places.setdefault(place.name, place)
         tensors, roles = {}, {}
         lost: dict[int, list[str]] = {}
         uncovered = []
         hits = [0] * len(patterns)
-        for name in names:
-            place = next(each for each in inventories if name in each).place(name)
+        for name, place in places.items():
             index = next((i for i, each in enumerate(patterns) if matches(each, place)), None)
             if index is None:
                 uncovered.append(name)

@@ -1,15 +1,16 @@
 """The tree back to text: one way to write each recipe, with all its comments.
 
-Formatting keeps the meaning (`parse(format(tree))` equals the tree) and is idempotent. A comment on
-a line of its own stays before what follows it, one at the end of a line behind what it stood
-behind; one in the middle of an expression moves in front of it.
+Formatting keeps the meaning (`parse(format(tree))` equals the tree) and is idempotent. Comments
+stay in their order: one on a line of its own before what follows it, one at the end of a line
+behind what it stood behind; one in the middle of an operand or item moves before or behind it.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from mergelang.lang import ast
-from mergelang.lang.pretty import HARD, LINE, SOFT, Doc, Group, Nest, only_broken, render
+from mergelang.lang.comments import Beside, Comments
+from mergelang.lang.pretty import BREAK, HARD, LINE, SOFT, Doc, Group, Nest, only_broken, render
 
 WIDTH = 88
 """Columns of a line, where that can be had."""
@@ -24,24 +25,24 @@ def format(recipe: ast.Recipe) -> str:
 
 
 class _Formatter:
-    """Takes each comment once, innermost item first."""
+    """Writes one recipe; the innermost items take their comments first."""
 
     def __init__(self, recipe: ast.Recipe):
         self._recipe = recipe
         self._source = recipe.source
-        self._comments = list(recipe.comments)
+        self.comments = Comments(recipe)
 
     def text(self) -> str:
         blocks: list[tuple[int, int, str]] = []  # start and end in the source, text
         for statement in self._recipe.statements:
+            span = statement.span
             doc = _statement(self, statement)
-            inside = self._take(statement.span.start, statement.span.end)
-            after = self._take(statement.span.end, self._line_end(statement.span.end))
-            lines = [comment.text for comment in inside]
-            behind = "".join(f"  {comment.text}" for comment in after)
-            lines.append(render(doc, WIDTH) + behind)
-            blocks.append((statement.span.start, statement.span.end, "\n".join(lines)))
-        for comment in self._comments:
+            line_end = self._source.text.find("\n", span.end)
+            end = len(self._source.text) if line_end < 0 else line_end
+            (beside,), _ = self.comments.around([statement], span.start, end)
+            text = render((*_before(beside), doc, *_behind(beside)), WIDTH)
+            blocks.append((span.start, span.end, text))
+        for comment in self.comments.take(0, len(self._source.text)):
             blocks.append((comment.span.start, comment.span.end, comment.text))
         blocks.sort()
         out, last = "", None
@@ -58,45 +59,36 @@ class _Formatter:
         closing: str, pad: bool,
     ) -> Doc:  # fmt: skip
         """A bracketed list, with the comments of its region of the source."""
-        start, end = region
+        beside, left = self.comments.around(nodes, *region)
         parts: list[Doc] = []
-        forced = False
-        for index, (node, doc) in enumerate(zip(nodes, docs, strict=True)):
-            before = self._take(start, node.span.end)
-            following = nodes[index + 1].span.start if index + 1 < len(nodes) else end
-            line_end = min(self._line_end(node.span.end), following)
-            behind = self._take(node.span.end, line_end)
-            parts += [(comment.text, HARD) for comment in before]
+        for index, (each, doc) in enumerate(zip(beside, docs, strict=True)):
             last = index + 1 == len(nodes)
-            parts += [doc, only_broken(",") if last else ","]
-            parts += [f"  {comment.text}" for comment in behind]
-            parts.append("" if last else LINE)
-            forced = forced or bool(before or behind)
-            start = node.span.end
-        left = self._take(start, end)
+            comma = only_broken(",") if last else ","
+            parts += [*_before(each), doc, comma, *_behind(each), "" if last else LINE]
         for comment in left:
-            parts += [HARD if parts else "", comment.text]
+            parts += [HARD if parts else BREAK, comment.text]
         if not parts:
             return opening + closing
         edge = LINE if pad else SOFT
-        if forced or left:
-            edge = HARD
         return Group((opening, Nest((edge, *parts)), edge, closing))
 
-    def _take(self, start: int, end: int) -> list[ast.Comment]:
-        taken = [each for each in self._comments if start <= each.span.start < end]
-        if taken:
-            self._comments = [each for each in self._comments if each not in taken]
-        return taken
 
-    def _line_end(self, offset: int) -> int:
-        end = self._source.text.find("\n", offset)
-        return len(self._source.text) if end < 0 else end
+def _before(beside: Beside) -> list[Doc]:
+    """The comments before an item, each on a line of its own."""
+    return [(comment.text, HARD) for comment in beside.before]
+
+
+def _behind(beside: Beside) -> list[Doc]:
+    """The comments behind an item: the first on its line, others below it."""
+    first, *more = beside.behind or [None]
+    return [] if first is None else [f"  {first.text}", BREAK, *((HARD, c.text) for c in more)]
 
 
 def _statement(formatter: _Formatter, statement: ast.Statement) -> Doc:
-    def value(expr: ast.Expr) -> Doc:
-        return _bare(formatter, expr)
+    def value(expr: ast.Expr, record: ast.Record | None = None) -> Doc:
+        end = record.span.start if record else statement.span.end
+        close = formatter.comments.closing(expr.span.end, end)
+        return _bare(formatter, expr, statement.span.start, close)
 
     match statement:
         case ast.Edition(number):
@@ -110,17 +102,17 @@ def _statement(formatter: _Formatter, statement: ast.Statement) -> Doc:
         case ast.Let(name, expr):
             return (f"let {name.id} = ", value(expr))
         case ast.Param(name, expr, record):
-            return (f"param {name.id} = ", value(expr), _record(formatter, record))
+            return (f"param {name.id} = ", value(expr, record), _record(formatter, statement))
         case ast.Output(path, expr, record):
             head = f"output {_string(path.value)} = "
-            return (head, value(expr), _record(formatter, record))
+            return (head, value(expr, record), _record(formatter, statement))
 
 
-def _bare(formatter: _Formatter, expr: ast.Expr) -> Doc:
+def _bare(formatter: _Formatter, expr: ast.Expr, start: int, end: int) -> Doc:
     """An expression outside of brackets: a sum that is too long for its line gets some."""
     if not isinstance(expr, ast.Binary):
         return _expr(formatter, expr)
-    doc = _chain(formatter, expr, _BINDS[expr.op])
+    doc = _chain(formatter, expr, start, end)
     return Group((only_broken("("), Nest((SOFT, doc)), SOFT, only_broken(")")))
 
 
@@ -146,14 +138,18 @@ def _expr(formatter: _Formatter, expr: ast.Expr, binding: int = 0) -> Doc:
         case ast.Slice(value, cut):
             return (inner(value, _POSTFIX), "[", _range(cut), "]")
         case ast.Unary(op, operand):
-            return _wrap((op, inner(operand, _UNARY)), binding > _UNARY)
+            doc = (op, inner(operand, _UNARY))
+            return _wrap(doc) if binding > _UNARY else doc
         case ast.Binary(op):
-            return _wrap(Group(_chain(formatter, expr, _BINDS[op])), binding > _BINDS[op])
+            if binding <= _BINDS[op]:
+                return Group(_chain(formatter, expr))
+            close = formatter.comments.closing(expr.span.end, len(expr.span.source.text))
+            return _wrap(_chain(formatter, expr, end=close))
         case ast.List(items):
             docs = [inner(each) for each in items]
             return _bracketed(formatter, "[", items, docs, expr.span.start, expr, "]", False)
         case ast.Map(entries):
-            return _entries(formatter, expr, entries)
+            return _entries(formatter, expr, entries, expr.span.start)
         case ast.Match(arms):
             docs = [(_pattern(arm.pattern), " => ", inner(arm.value)) for arm in arms]
             return _bracketed(formatter, "match {", arms, docs, expr.span.start, expr, "}", True)
@@ -167,42 +163,59 @@ def _expr(formatter: _Formatter, expr: ast.Expr, binding: int = 0) -> Doc:
     raise TypeError(f"no expression: {expr!r}")
 
 
-def _chain(formatter: _Formatter, expr: ast.Expr, level: int) -> Doc:
-    """`a + b - c`: operands of one precedence, whose lines break together."""
-    if not isinstance(expr, ast.Binary) or _BINDS[expr.op] != level:
-        return _expr(formatter, expr, level)
-    right = _expr(formatter, expr.right, level + 1)
-    return (_chain(formatter, expr.left, level), LINE, f"{expr.op} ", right)
+def _chain(
+    formatter: _Formatter, expr: ast.Binary, start: int | None = None, end: int | None = None
+) -> Doc:
+    """`a + b - c`: operands of one precedence, whose lines break together.
+
+    `start`, `end`: of the region for comments, where parentheses give it lines of its own.
+    """
+    level = _BINDS[expr.op]
+    signs, operands = [], [expr]
+    while isinstance(operands[0], ast.Binary) and _BINDS[operands[0].op] == level:
+        left, right = operands[0].left, operands[0].right
+        signs.insert(0, f"{operands[0].op} ")
+        operands[:1] = [left, right]
+    docs = [_expr(formatter, each, level + bool(i)) for i, each in enumerate(operands)]
+    beside, left = formatter.comments.around(operands, start, end)
+    parts: list[Doc] = []
+    for sign, each, doc in zip(["", *signs], beside, docs, strict=True):
+        parts += [LINE if sign else "", *_before(each), sign, doc, *_behind(each)]
+    return (*parts, *((HARD, comment.text) for comment in left))
 
 
-def _wrap(doc: Doc, parentheses: bool) -> Doc:
-    return Group(("(", Nest((SOFT, doc)), SOFT, ")")) if parentheses else doc
+def _wrap(doc: Doc) -> Doc:
+    return Group(("(", Nest((SOFT, doc)), SOFT, ")"))
 
 
 def _argument(formatter: _Formatter, argument: ast.Argument) -> Doc:
     name = f"{argument.name.id}: " if argument.name else ""
-    return (name, _expr(formatter, argument.value), _record(formatter, argument.record))
+    return (name, _expr(formatter, argument.value), _record(formatter, argument))
 
 
-def _record(formatter: _Formatter, record: ast.Record | None) -> Doc:
-    return "" if record is None else (" ", _entries(formatter, record, record.entries))
+def _record(formatter: _Formatter, owner: ast.Argument | ast.Param | ast.Output) -> Doc:
+    """The record of an argument or a statement, with what the value left of its comments."""
+    if owner.record is None:
+        return ""
+    start = formatter.comments.first_taken(owner.value.span.start, owner.record.span.start)
+    return (" ", _entries(formatter, owner.record, owner.record.entries, start))
 
 
 def _entries(
-    formatter: _Formatter, node: ast.Record | ast.Map, entries: tuple[ast.Entry, ...]
+    formatter: _Formatter, node: ast.Record | ast.Map, entries: tuple[ast.Entry, ...], start: int
 ) -> Doc:
     docs = []
     for entry in entries:
         key = entry.key.id if isinstance(entry.key, ast.Name) else _string(entry.key.value)
         docs.append((f"{key}: ", _expr(formatter, entry.value)))
-    return _bracketed(formatter, "{", entries, docs, node.span.start, node, "}", True)
+    return _bracketed(formatter, "{", entries, docs, start, node, "}", True)
 
 
 def _bracketed(
     formatter: _Formatter, opening: str, nodes: Sequence[Any], docs: Sequence[Doc], start: int,
     whole: ast.Node, closing: str, pad: bool,
 ) -> Doc:  # fmt: skip
-    return formatter.items(opening, nodes, docs, (start, whole.span.end), closing, pad)
+    return formatter.items(opening, nodes, docs, (start, whole.span.end - 1), closing, pad)
 
 
 def _range(cut: ast.Range) -> str:

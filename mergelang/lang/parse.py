@@ -150,8 +150,12 @@ class _Builder:
         if len(digits) > DIGITS or len(power or "") > 5 or abs(int(power or 0)) > DIGITS:
             bounds = f"from 1e-{DIGITS} to 1e{DIGITS}, at most {DIGITS} digits"
             raise _Wrong("E0127", span, text=_short(token), bounds=bounds)
-        value = Fraction(digits) * Fraction(10) ** int(power or 0)
-        return ast.Number(value * UNITS[unit], unit, span=span)
+        value = Fraction(digits)
+        if power:
+            value *= Fraction(10) ** int(power)
+        if unit:
+            value *= UNITS[unit]
+        return ast.Number(value, unit, span=span)
 
     def _string(self, span: Span, token: Token) -> ast.String:
         return self._text(token)

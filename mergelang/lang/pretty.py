@@ -21,6 +21,8 @@ LINE = Mark(" ", "\n")
 SOFT = Mark("", "\n")
 HARD = Mark("", "\n", hard=True)
 """A line end that breaks the groups it stands in."""
+BREAK = Mark("", "", hard=True)
+"""Nothing, that breaks the groups it stands in."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ SIDECARS = (
 )  # fmt: skip
 """Files that belong to a model beside weights and config."""
 
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 QUANTISED = ("F8_E4M3", "F8_E5M2")
 
 
@@ -61,6 +62,14 @@ class Checkpoint:
 
 def open_model(reference: Reference) -> Checkpoint:
     """Reads config and headers. Raises InputError (E06..) where the model cannot be used."""
+    try:
+        return _open(reference)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError("E0604", path=reference.text, reason=reason) from error
+
+
+def _open(reference: Reference) -> Checkpoint:
     path, shown = reference.path, reference.text
     if path is None:
         name, _, revision = reference.hub.partition("@")
@@ -68,7 +77,7 @@ def open_model(reference: Reference) -> Checkpoint:
         raise InputError("E0603", text=shown, name=name + pinned, folder=name.split("/")[1])
     if path.is_file():
         if path.suffix != ".safetensors":
-            raise InputError("E0606", path=shown, **_pickle(path, shown))
+            raise InputError("E0606", path=shown, **_other(path, str(Path(shown).parent)))
         return _checkpoint(reference, path.parent, (path,), None, ())
     if not path.is_dir():
         raise InputError("E0605", path=shown, near=_near(path, shown))
@@ -124,14 +133,15 @@ def _weights(folder: Path, shown: str) -> tuple[Path, ...]:
         return tuple(folder / name for name in names)
     if (folder / SINGLE).is_file():
         return (folder / SINGLE,)
-    found = sorted(folder.glob("*.safetensors"))
+    found = sorted(each for each in folder.glob("*.safetensors") if each.is_file())
     if len(found) == 1:
         return (found[0],)
     if found:
         raise InputError("E0618", path=shown, count=len(found), index=INDEX)
-    pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])
+    pickles = sorted(each for each in folder.iterdir() if each.suffix in PICKLES)
     if pickles:
-        raise InputError("E0606", path=shown, **_pickle(pickles[0], shown))
+        other = _other(pickles[0], shown) | {"what": f"holds {pickles[0].name}"}
+        raise InputError("E0606", path=shown, **other)
     if list(folder.glob("*.gguf")):
         raise InputError("E0608", path=shown, what="its weights are a GGUF file")
     raise InputError("E0607", path=shown)
@@ -142,7 +152,7 @@ def _weight_map(index: Path, shown: str) -> Mapping[str, str]:
         found = json.loads(index.read_bytes())["weight_map"]
         if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()):
             return found
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise InputError("E0615", path=shown, file=INDEX)
 
@@ -165,7 +175,7 @@ def _config(folder: Path, shown: str) -> Mapping[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("E0615", path=shown, file="config.json") from error
     if not isinstance(found, dict):
         raise InputError("E0615", path=shown, file="config.json")
@@ -182,12 +192,11 @@ def _refuse_quantised(config: Mapping[str, Any] | None, shown: str) -> None:
         )  # fmt: skip
 
 
-def _pickle(path: Path, shown: str) -> dict[str, str | None]:
-    """Which command makes safetensors of what is there."""
-    if path.suffix not in (".bin", ".pt", ".pth"):
-        return {"file": path.name, "folder": None, "bare": ""}
-    folder = shown if path.parent.name == Path(shown).name else str(Path(shown).parent)
-    return {"file": path.name, "folder": folder, "bare": None}
+def _other(file: Path, folder: str) -> dict[str, str | None]:
+    """What a file is instead of safetensors, and the folder where a command can convert it."""
+    pickle = file.suffix in PICKLES
+    what = f"is a {file.suffix} file" if file.suffix else "is a file without a suffix"
+    return {"what": what, "folder": folder if pickle else None, "bare": None if pickle else ""}
 
 
 def _near(path: Path, shown: str) -> str | None:

@@ -36,7 +36,7 @@ def read_header(path: Path, shown: str) -> dict[str, Extent]:
     try:
         table = json.loads(text)
         assert isinstance(table, dict)
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, RecursionError) as error:
         raise InputError("E0610", path=shown, cut=None) from error
     table.pop("__metadata__", None)
     start, room = 8 + length, size - 8 - length
@@ -52,7 +52,7 @@ def _extent(path: Path, shown: str, name: str, entry: Any, start: int, room: int
         sound = False
     if not sound:
         raise InputError("E0611", path=shown, tensor=name)
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError("E0612", path=shown, tensor=name, dtype=dtype)
     kind = TensorType(dtype, shape)
     if high - low != kind.nbytes:

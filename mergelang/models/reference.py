@@ -1,5 +1,6 @@
 """What the source string of a `model` statement names: a place on this machine, or on the Hub."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,5 +38,25 @@ def parse_reference(text: str, folder: Path) -> Reference:
         if not _HUB.fullmatch(rest):
             raise InputError("E0602", text=text)
         return Reference(None, text, rest)
-    path = Path(folder) / Path(text).expanduser()
-    return Reference(path.resolve(), text)
+    return Reference(local_path(text, folder).resolve(), text)
+
+
+def local_path(text: str, folder: Path) -> Path:
+    """The path that a string of a recipe in `folder` names; `~` is the home folder.
+
+    Raises InputError (E0620) for a text that cannot be a path. Whether something is there is not
+    looked at.
+    """
+    try:
+        path = Path(folder) / Path(text).expanduser()
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except OSError as error:
+        raise InputError("E0620", reason=(error.strerror or str(error)).lower()) from error
+    except ValueError as error:
+        raise InputError("E0620", reason="it holds a character that no path can have") from error
+    except RuntimeError as error:
+        user = Path(text).parts[0]
+        raise InputError("E0620", reason=f"there is no home folder `{user}`") from error
+    return path

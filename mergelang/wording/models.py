@@ -53,7 +53,7 @@ from where the command was typed.
 """,
     ),
     "E0606": Kind(
-        "`{path}` holds no safetensors weights, but {file}",
+        "`{path}` {what}, and no safetensors weights",
         label="not safetensors",
         help=(
             "convert it once: `python -c \"from transformers import AutoModelForCausalLM as M; "
@@ -171,6 +171,15 @@ several models. Without an index that cannot be told apart.
         explain="The index and the shards are not of the same version of the model.\n",
     ),
     "E0620": Kind(
+        "this cannot be the path of a file: {reason}",
+        label="no path",
+        help=("paths start from the folder of the recipe; `~/` is your home folder",),
+        explain="""\
+The system that mergelang runs on cannot have a file or a folder of this name: it is too long, holds
+a character that no name can have, or begins with the name of a user (`~user`) who is not there.
+""",
+    ),
+    "E0621": Kind(
         "`{path}` does not hold the {what} statistics of `{text}`",
         label="has statistics of another kind or model",
         help=(

@@ -59,7 +59,7 @@ right:  let soup = mean(a, b)
 """,
     ),
     "E0205": Kind(
-        "cannot read {path}: {reason}",
+        "cannot read `{path}`: {reason}",
         label="used here",
         help=("the path starts from the folder of this recipe",),
         explain="""\
