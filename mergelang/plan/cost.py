@@ -1,4 +1,4 @@
-"""What evaluating one expression takes: passes, bytes read, whole tensors held, rows kept together."""
+"""What evaluating one expression takes: passes, bytes read, whole tensors and rows held."""
 
 from collections.abc import Mapping
 from math import prod
