@@ -15,9 +15,9 @@ from mergelang.plan.layout import index, shards
 from mergelang.run.writer import LEAF, Folder
 from mergelang.tensors import TensorType
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12).filter(
-    lambda name: name != "__metadata__"  # which a header has for itself
-)
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12
+).filter(lambda name: name != "__metadata__")  # which a header has for itself
 TYPES = st.builds(
     TensorType,
     st.sampled_from(["F32", "F16", "BF16", "F64", "I64", "U8", "BOOL"]),

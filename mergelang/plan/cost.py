@@ -6,15 +6,16 @@ from math import prod
 from mergelang.ops.expr import BLOCK, COLUMNS, MASK, REDUCTIONS, ROWS, Expr, Extent
 from mergelang.tensors import TensorType
 
-SELECTION_PASSES = 3
-"""Passes a selection takes: upper bits, lower bits, ties."""
-
 ROW_BLOCK = 1 << 16
 """Elements that a block of whole rows has at most, unless a single row is longer."""
 
 
 def cost(root: Expr) -> tuple[int, int, int]:
-    """Passes, bytes read over all passes, and how many whole tensors are held at most."""
+    """Passes, bytes read over all passes, and how many whole tensors are held, each at most.
+
+    A selection reckons with a tie that has to be cut: without one it takes a pass less.
+    """
+    wide = any(extent.type.dtype == "F64" for extent in loads(root))
     ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
     held = 0
     for expr in order(root):
@@ -23,7 +24,7 @@ def cost(root: Expr) -> tuple[int, int, int]:
             held += len(expr.args) + 2
             after += 1
         elif expr.op in REDUCTIONS:
-            after += SELECTION_PASSES if expr.op in ("top", "kth") else 1
+            after += _turns(expr, wide)
         ready[expr] = after
     passes = ready[root] + 1
     # A stored tensor is read in each pass that needs it: the last one of its users counts on.
@@ -31,6 +32,14 @@ def cost(root: Expr) -> tuple[int, int, int]:
         extent.type.nbytes * len(turns) for extent, turns in _uses(root, ready, passes).items()
     )
     return passes, reads, held
+
+
+def _turns(expr: Expr, wide: bool) -> int:
+    """Passes of one reduction. A selection takes one for each 16 bits of the numbers, and `top` one
+    more for ties."""
+    if expr.op not in ("top", "kth"):
+        return 1
+    return (4 if wide else 2) + (expr.op == "top")
 
 
 def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:
