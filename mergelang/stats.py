@@ -28,20 +28,20 @@ def collect(
     """
     texts = list(_texts(data))[:limit]
     if not texts:
-        raise InputError("E0622", path=str(data))
+        raise InputError("E1031", path=str(data))
     try:
         import torch
         from safetensors.torch import save_file
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
-        raise InputError("E0623", module=error.name) from error
+        raise InputError("E1032", module=error.name) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
         network = AutoModelForCausalLM.from_pretrained(
             model, dtype=torch.float32, local_files_only=True
         ).eval()
     except (OSError, ValueError) as error:
-        raise InputError("E0624", path=str(model), reason=str(error).split("\n")[0]) from error
+        raise InputError("E1033", path=str(model), reason=str(error).split("\n")[0]) from error
     gather = {"fisher": _Fisher, "gram": _Gram}[kind](network)
     for done, (prompt, completion) in enumerate(texts):
         start = tokenizer(prompt)["input_ids"] if prompt else []
@@ -51,7 +51,7 @@ def collect(
             gather.add(torch.tensor([tokens]), len(start))
         say(done + 1, len(texts))
     if not gather.count:
-        raise InputError("E0622", path=str(data))
+        raise InputError("E1031", path=str(data))
     facts = {"mergelang.stats": kind, "texts": str(len(texts)), "length": str(length)}
     tensors = {name: each.float().contiguous() for name, each in gather.result().items()}
     partial = out.with_name(out.name + ".partial")
@@ -79,9 +79,9 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
                 entry["prompt"], entry["completion"]
             )  # fmt: skip
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError("E0625", path=str(path), line=number) from error
+            raise InputError("E1034", path=str(path), line=number) from error
         if not all(isinstance(each, str) for each in found):
-            raise InputError("E0625", path=str(path), line=number)
+            raise InputError("E1034", path=str(path), line=number)
         yield found
 
 

@@ -15,7 +15,7 @@ from mergelang.errors import RecipeError
 from mergelang.lang import format, parse
 from mergelang.ops.registry import operators
 from mergelang.source import Source
-from tests.checkpoints import write_model
+from tests.checkpoints import llama_shapes, write_model, write_tensors
 
 PAGE = (Path(__file__).parent.parent / "grammar" / "REFERENCE.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,6 +37,12 @@ def folder(tmp_path_factory):
     write_model(folder / "models" / "wide", layers=32, vocabulary=40)
     extra = {"extra.one": (8,), "extra.two": (8,)}
     write_model(folder / "models" / "more", layers=32, extra=extra)
+    shapes = llama_shapes(layers=32)
+    inputs = {name: shape[1:] * 2 for name, shape in shapes.items() if "proj" in name}
+    for name in ("chat", "math"):
+        for kind, held in (("fisher", shapes), ("gram", inputs)):
+            path = folder / "models" / f"{name}.{kind}.safetensors"
+            write_tensors(path, held, dict.fromkeys(held, "F32"))
     (folder / "house.merge").write_text(
         'model base = "models/base"\nmodel chat = "models/chat"\nlet blend = mean(base, chat)\n'
     )

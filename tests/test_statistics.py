@@ -154,8 +154,8 @@ def test_gram_statistics_are_mean_products_of_inputs_and_serve_regmean(lab, tmp_
 @pytest.mark.parametrize(
     ("name", "text", "code"),
     [
-        ("empty.txt", "\n\n", "E0622"), ("short.txt", "a\n", "E0622"), ("no.jsonl", "{\n", "E0625"),
-        ("other.jsonl", '{"texts": "a"}\n', "E0625"), ("wrong.jsonl", '{"text": 3}\n', "E0625"),
+        ("empty.txt", "\n\n", "E1031"), ("short.txt", "a\n", "E1031"), ("no.jsonl", "{\n", "E1034"),
+        ("other.jsonl", '{"texts": "a"}\n', "E1034"), ("wrong.jsonl", '{"text": 3}\n', "E1034"),
     ],
 )  # fmt: skip
 def test_data_that_hold_no_texts_are_refused(lab, tmp_path, name, text, code):

@@ -1,4 +1,4 @@
-"""What evaluating one expression takes: passes, bytes read, whole tensors held, rows kept together."""
+"""What evaluating one expression takes: passes, bytes read, whole tensors and rows held."""
 
 from collections.abc import Mapping
 from math import prod
@@ -6,16 +6,16 @@ from math import prod
 from mergelang.ops.expr import BLOCK, COLUMNS, MASK, REDUCTIONS, ROWS, Expr, Extent
 from mergelang.tensors import TensorType
 
-SELECTION_PASSES = 3
-"""Passes a selection takes: upper bits, lower bits, ties."""
-
 ROW_BLOCK = 1 << 16
 """Elements that a block of whole rows has at most, unless a single row is longer."""
 
 
 def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
-    """Passes, bytes read over all passes, and bytes of whole tensors that are held at most."""
-    width = 8 if any(extent.type.dtype == "F64" for extent in loads(root)) else 4
+    """Passes, bytes read over all passes, and bytes of whole tensors that are held, each at most.
+
+    A selection reckons with a tie that has to be cut: without one it takes a pass less.
+    """
+    wide = any(extent.type.dtype == "F64" for extent in loads(root))
     ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
     held = 0
     for expr in order(root):
@@ -25,14 +25,22 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
             held += (len(expr.args) - len(files) + 2) * type.count + 3 * sum(files)
             after += 1
         elif expr.op in REDUCTIONS:
-            after += SELECTION_PASSES if expr.op in ("top", "kth") else 1
+            after += _turns(expr, wide)
         ready[expr] = after
     passes = ready[root] + 1
     # A stored tensor is read in each pass that needs it: the last one of its users counts on.
     reads = sum(
         extent.type.nbytes * len(turns) for extent, turns in _uses(root, ready, passes).items()
     )
-    return passes, reads, held * width
+    return passes, reads, held * (8 if wide else 4)
+
+
+def _turns(expr: Expr, wide: bool) -> int:
+    """Passes of one reduction. A selection takes one for each 16 bits of the numbers, and `top` one
+    more for ties."""
+    if expr.op not in ("top", "kth"):
+        return 1
+    return (4 if wide else 2) + (expr.op == "top")
 
 
 def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:

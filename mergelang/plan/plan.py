@@ -27,6 +27,7 @@ COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
 
+
 @dataclass(frozen=True)
 class Task:
     """One output tensor, independent of all others.

@@ -102,16 +102,17 @@ class _Run:
         self.tell(events.OutputStarted(name, str(output.path), len(output.tasks), total))
         folder = Folder(output.path, output.shards)
         digests: dict[str, str] = {}
+        actions = {task.name: task.action for task in output.tasks}
 
         def done(work: Any) -> None:
             digests[work.name] = work.sink.digest
             self.bytes_written += work.sink.nbytes
-            action = "copy" if isinstance(work, Copy) else COMPUTE
             self.tell(
                 events.TensorDone(
-                    name, work.name, action, work.sink.nbytes, work.passes, work.sink.digest
+                    name, work.name, actions[work.name], work.sink.nbytes, work.passes,
+                    work.sink.digest,
                 )
-            )
+            )  # fmt: skip
             self.progress()
 
         try:

@@ -90,8 +90,9 @@ class Machine:
     ) -> list[torch.Tensor]:
         """The tape's targets for the elements `start` to `start + count` of the tensor.
 
-        `held` are whole tensors already computed (flattened), `shape` is that of the tensor. `check` looks at each loaded block.
-        The returned tensors are buffers: used or copied before the next call.
+        `held` are whole tensors already computed (flattened), `shape` is that of the tensor.
+        `check` looks at each loaded block. The returned tensors are buffers: used or copied before
+        the next call.
         """
         blocks = self._blocks.setdefault(dtype, [])
         while len(blocks) < tape.blocks:

@@ -8,7 +8,7 @@ so a long chain runs in a handful of buffers that stay in the cache.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mergelang.ops.expr import BLOCK, COLUMNS, MASK, REDUCTIONS, ROWS, Expr
+from mergelang.ops.expr import BLOCK, MASK, REDUCTIONS, Expr
 
 
 class Step(NamedTuple):

@@ -109,12 +109,13 @@ class TensorFile:
         self._leaves: list[bytes] = [b""] * -(-self.nbytes // LEAF)
 
     def open_span(self, first_byte: int, store: bool = True) -> Callable[[memoryview], None]:
-        """A function that takes the bytes from `first_byte` (a multiple of LEAF) on, in order.
+        """A function that takes the bytes from `first_byte` on, in order.
 
-        With `store=False` they are hashed only: they are in the file already.
+        With `store=False` they are hashed only: they are in the file already. A leaf that two spans
+        share is hashed when the digest is asked for, from the file.
         """
         at = first_byte
-        hasher = blake3()
+        hasher = blake3() if first_byte % LEAF == 0 else None
 
         def write(data: memoryview) -> None:
             nonlocal at, hasher
@@ -122,11 +123,13 @@ class TensorFile:
                 self._store(data, at)
             while len(data):
                 room = LEAF - at % LEAF
-                hasher.update(data[:room])
+                if hasher is not None:
+                    hasher.update(data[:room])
                 at += min(room, len(data))
                 data = data[room:]
                 if at % LEAF == 0 or at == self.nbytes:
-                    self._leaves[(at - 1) // LEAF] = hasher.digest()
+                    if hasher is not None:
+                        self._leaves[(at - 1) // LEAF] = hasher.digest()
                     hasher = blake3()
 
         return write
@@ -139,7 +142,15 @@ class TensorFile:
 
     @property
     def digest(self) -> str:
+        """Of the whole tensor, once all of it is written."""
+        for number, leaf in enumerate(self._leaves):
+            if not leaf:
+                self._leaves[number] = blake3(self._read(number * LEAF)).digest()
         return blake3(b"".join(self._leaves)).hexdigest()
+
+    def _read(self, at: int) -> bytes:
+        with _told(self._path):
+            return os.pread(self._descriptor, min(LEAF, self.nbytes - at), self._offset + at)
 
     def _store(self, data: memoryview, at: int) -> None:
         done = 0
