@@ -111,14 +111,14 @@ def run(plan: "Plan", *, memory: int | None = None, **options: Any) -> None:
     """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
     from mergelang.record.card import card
     from mergelang.record.record import RECORD, record
-    from mergelang.run.execute import MEMORY, execute
+    from mergelang.run.execute import execute
 
     def documents(output: Any, digests: Any, files: dict[str, int]) -> dict[str, bytes]:
         readme = card(plan, output)
         sizes = {**files, "README.md": len(readme)}
         return {"README.md": readme, RECORD: record(plan, output, digests, sizes)}
 
-    execute(plan, memory=memory or MEMORY, documents=documents, **options)
+    execute(plan, memory=memory, documents=documents, **options)
 
 
 def _choose(program: "Program", names: Sequence[str]) -> tuple[Any, ...]:

@@ -12,8 +12,9 @@ from mergelang.wording.language import LANGUAGE
 from mergelang.wording.models import MODELS
 from mergelang.wording.program import PROGRAM
 from mergelang.wording.running import RUNNING
+from mergelang.wording.usage import USAGE
 
-KINDS: dict[str, Kind] = {**LANGUAGE, **PROGRAM, **MODELS, **RUNNING}
+KINDS: dict[str, Kind] = {**LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **USAGE}
 
 
 def message(diagnostic: Diagnostic) -> str:
