@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
 from typing import Any
 
 from mergelang.errors import MergelangError
@@ -78,10 +79,16 @@ class _Run:
         self, plan: Plan, memory: int, block: int, listener: events.Listener, control: Control
     ):
         self.plan, self.memory, self.block = plan, memory, block
-        self.tell, self.control = listener, control
+        self._listener, self.control = listener, control
+        self._telling = Lock()
         self.machines: list[Machine] = []
         self.bytes_written = 0
         self._start = time.monotonic()
+
+    def tell(self, event: events.Event) -> None:
+        """Tells an event; they come from several threads, and are told one at a time."""
+        with self._telling:
+            self._listener(event)
 
     @property
     def seconds(self) -> float:

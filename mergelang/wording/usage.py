@@ -9,7 +9,7 @@ USAGE: dict[str, Kind] = {
         explain="The recipe named on the command line is not there or may not be read.\n",
     ),
     "E1002": Kind(
-        "{path} is not text: byte {offset} is not UTF-8",
+        "{path} is not text: byte {offset} is no character of a text",
         help=("recipes are UTF-8 text files; did you name a model by mistake?",),
         explain="A recipe is a UTF-8 text file.\n",
     ),
