@@ -340,7 +340,7 @@ def test_every_operator_says_what_it_is_for_in_80_columns(call):
     from mergelang.ops.registry import operators
 
     for each in operators().values():
-        assert each.signature.summary and each.signature.formula or each.signature.arranges
+        assert (each.signature.summary and each.signature.formula) or each.signature.arranges
         out = call("ops", each.name)[1]
         assert max(map(len, out.splitlines())) <= 80, each.name
 

@@ -37,7 +37,7 @@ def listing(known: Iterable[Operator]) -> str:
     for family, members in families.items():
         lines += ["", family] if lines else [family]
         for each in members:
-            summary = wrap(each.signature.summary, WIDTH - column)
-            lines.append(f"  {each.name}".ljust(column) + summary[0])
+            summary = wrap(each.signature.summary, WIDTH - column) or [""]
+            lines.append(f"  {each.name:<{column - 2}}{summary[0]}".rstrip())
             lines += [" " * column + more for more in summary[1:]]
     return "\n".join([*lines, "", "`mergelang ops NAME` tells all about one."])
