@@ -324,9 +324,9 @@ def families(out, operator):
 def test_ops_tells_all_about_one_operator(call):
     code, out, err = call("ops", "ties")
     assert (code, err) == (0, "")
-    assert out.startswith("ties(*deltas, base:, weight: 1, density: 0.2, ")
+    assert out.startswith("ties(*deltas, base:, weight: 1, density: 0.2, normalize: true")
     for line in (
-        "formula  elect(trim(d_1), ..., trim(d_n))\n",
+        "\nformula  ", "elect(trim(d_1), ..., trim(d_n))\n",
         "inputs   1 or more models with `base:`, or task vectors without it\n",
         "result   a model with `base:`, else a task vector\n",
         "paper    TIES-Merging, arXiv 2306.01708\n",

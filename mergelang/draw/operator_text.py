@@ -72,7 +72,8 @@ def _inputs(signature: Signature) -> str:
     )  # fmt: skip
     if signature.task_vectors:
         models = "model" if most == 1 else "models"
-        return f"{count} {models} with `base:`, or task vectors without it"
+        others = "models or task vectors" if signature.points else "task vectors"
+        return f"{count} {models} with `base:`, or {others} without it"
     kinds = dict.fromkeys(each.kind for each in signature.inputs if not each.named)
     words = " and ".join(_kind(kind, most == 1) for kind in kinds)
     named = "".join(f", and `{each.name}:`" for each in signature.named)
@@ -91,7 +92,8 @@ def _kind(kind: Any, single: bool) -> str:
 
 def _result(signature: Signature) -> str:
     if signature.task_vectors:
-        return "a model with `base:`, else a task vector"
+        other = "of the kind of its inputs" if signature.points else "a task vector"
+        return f"a model with `base:`, else {other}"
     return {"Model": "a model", "Delta": "a task vector"}.get(
         signature.kind.__name__, "of the kind of its inputs"
     )
@@ -108,7 +110,7 @@ def operator_json(signature: Signature) -> dict[str, Any]:
         "inputs": [each.name for each in signature.inputs],
         "least": signature.least,
         "most": signature.most,
-        "base": signature.task_vectors,
+        "base": signature.takes_base,
         "options": [
             {
                 "name": option.name,
