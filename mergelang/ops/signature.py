@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any, TypeAlias
 
 from mergelang.ops.expr import Value, structure
@@ -261,6 +262,7 @@ class Operator:
         return arguments
 
 
+@cache
 def _python_name(name: str, body: Callable[..., Any]) -> str:
     return name if name in inspect.signature(body).parameters else name + "_"
 
