@@ -1,12 +1,17 @@
 """The command line as a process: signals, pipes, terminals, and what it loads."""
 
+import fcntl
 import json
 import os
 import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +32,8 @@ def folder(tmp_path_factory):
     for seed, name in enumerate(("a", "b")):
         write_model(folder / name, seed=seed, layers=100)
     (folder / "mix.merge").write_text('model a = "a"\nmodel b = "b"\noutput "out" = mean(a, b)\n')
+    write_model(folder / "c", seed=2, layers=1)
+    (folder / "few.merge").write_text('model c = "c"\noutput "few" = mean(c, 0.5 * c + 0.5 * c)\n')
     (folder / "wrong.merge").write_text('model a = "a"\noutput "out" = nothing(a)\n')
     return folder
 
@@ -72,30 +79,44 @@ def test_a_reader_that_leaves_is_not_an_error(folder):
     assert process.wait() == 0
 
 
-def in_terminal(folder, *words, **environment):
-    """What a command writes to a terminal: exit code, stdout, and what stderr shows."""
+@contextmanager
+def terminal():
+    """Both ends of a terminal of 80 by 24; the process gets the second one."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*MERGELANG, *words], cwd=folder, env=ENVIRONMENT | environment, stderr=theirs,
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    os.close(theirs)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
+
+
+def read(terminal: int, until: bytes | None = None) -> bytes:
+    """What a terminal shows until a sign, or until the process has left it."""
     shown = b""
-    while True:
+    while until is None or until not in shown:
+        assert select.select([terminal], [], [], 60)[0], f"nothing more came after {shown[-500:]}"
         try:
-            piece = os.read(ours, 1 << 16)
+            shown += os.read(terminal, 1 << 16)
         except OSError:  # the other end is closed
             break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
+    return shown
+
+
+def in_terminal(folder, *words, **environment):
+    """What a command writes to a terminal: exit code, stdout, and what stderr shows."""
+    with terminal() as (ours, theirs):
+        process = subprocess.Popen(
+            [*MERGELANG, *words], cwd=folder, env=ENVIRONMENT | environment, stderr=theirs,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(theirs)
+        shown = read(ours)
     out = process.stdout.read()
     return process.wait(), out.decode(), shown.decode().replace("\r\n", "\n")
 
 
 def test_on_a_terminal_a_run_shows_a_bar_with_bytes_rate_and_time_left(folder):
-    code, out, shown = in_terminal(folder, "run", "mix.merge", "-o", "seen")
+    code, out, shown = in_terminal(folder, "run", "few.merge", "-o", "seen")
     assert (code, out) == (0, "")
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert re.search(r"seen ━+ +[\d.]+/[\d.]+ [kM]B ([\d.]+ [kM]B/s|\?) (-|\d):", text)
@@ -108,6 +129,31 @@ def test_mistakes_are_coloured_on_a_terminal_unless_nobody_wants_it(folder):
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         shown = in_terminal(folder, "check", "wrong.merge", **environment)[2]
         assert shown == call(folder, "check", "wrong.merge").stderr
+
+
+def test_what_the_encoding_of_a_terminal_lacks_is_escaped(folder):
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*MERGELANG, "graph", "mix.merge"], cwd=folder, env=environment, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"mean(a, b)" in done.stdout and rb"\u250c" in done.stdout
+
+
+def test_the_terminal_view_runs_the_recipe_and_is_left_by_a_key(folder):
+    with terminal() as (ours, theirs):
+        process = subprocess.Popen(
+            [*MERGELANG, "tui", "few.merge"], cwd=folder, env=ENVIRONMENT, stdin=theirs,
+            stdout=theirs, stderr=theirs,
+        )  # fmt: skip
+        os.close(theirs)
+        read(ours, until=b"mean(c, ")
+        os.write(ours, b"r")
+        read(ours, until=b"done")
+        os.write(ours, b"q")
+        read(ours)
+    assert process.wait() == 0
+    assert (folder / "few" / "model.safetensors").is_file()
 
 
 HEAVY = {"torch", "textual", "transformers", "numpy", "rich", "safetensors"}

@@ -32,6 +32,9 @@ JSON = argument("--json", dest="as_json", action="store_true", help="prints one 
 
 def run(words: Sequence[str] | None = None) -> NoReturn:
     """Reads the command line, runs the command, exits."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal of another encoding cannot show, and file names that are no text.
+        stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:] if words is None else words))
 
 
