@@ -99,26 +99,41 @@ def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) ->
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise UsageError("E1001", path=str(path), reason=error.strerror) from error
+        raise UsageError(
+            "E1001", path=str(path), reason=error.strerror.lower(), near=_near(path)
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError("E1002", path=str(path), offset=error.start) from error
+    if "\0" in text:
+        raise UsageError("E1002", path=str(path), offset=len(text.partition("\0")[0].encode()))
     if path.suffix in (".yml", ".yaml"):
         raise UsageError("E1003", path=str(path))
     return Recipe(Source(str(path), text), path.parent.absolute(), chosen)
+
+
+def _near(path: Path) -> str | None:
+    """A recipe beside it whose name is like that of one that is not there."""
+    from difflib import get_close_matches
+
+    if path.exists():
+        return None
+    beside = [each.name for each in path.parent.glob("*.merge")]
+    found = get_close_matches(path.name, beside, 1)
+    return f"`{path.with_name(found[0])}`" if found else None
 
 
 def run(plan: "Plan", *, memory: int | None = None, **options: Any) -> None:
     """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
     from mergelang.record.card import card
     from mergelang.record.record import RECORD, record
-    from mergelang.run.execute import MEMORY, execute
+    from mergelang.run.execute import execute
 
     def documents(output: Any, digests: Any, files: dict[str, int]) -> dict[str, bytes]:
         readme = card(plan, output)
         sizes = {**files, "README.md": len(readme)}
         return {"README.md": readme, RECORD: record(plan, output, digests, sizes)}
 
-    execute(plan, memory=memory or MEMORY, documents=documents, **options)
+    execute(plan, memory=memory, documents=documents, **options)
 
 
 def _choose(program: "Program", names: Sequence[str]) -> tuple[Any, ...]:

@@ -67,7 +67,9 @@ def test_every_code_is_explained_with_an_example(code):
 ELSEWHERE = {
     "E0318": "an operator of an installed package refuses its inputs",
     "E0416": "an operator of an installed package reckons its mass with plain numbers only",
+    "E0320": "an operator of an installed package fails",
     "E0801": "told by the planner",
+    "W0301": "an installed package cannot be loaded",
 }
 
 

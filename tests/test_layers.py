@@ -42,7 +42,6 @@ OWNERS = {
     "safetensors": {"stats"},
     "textual": {"tui"},
     "huggingface_hub": {"models"},
-    "typer": {"cli"},
 }
 
 
@@ -89,7 +88,7 @@ def loaded(code: str) -> set[str]:
 
 def test_importing_the_package_loads_nothing_of_the_engine():
     modules = loaded("import mergelang")
-    assert not modules & {"torch", "textual", "lark", "networkx", "numpy", "typer", "rich"}
+    assert not modules & {"torch", "textual", "lark", "networkx", "numpy", "argparse", "rich"}
 
 
 def test_the_operators_and_their_signatures_need_no_torch():
@@ -99,4 +98,6 @@ def test_the_operators_and_their_signatures_need_no_torch():
 
 def test_the_command_line_starts_without_the_engine():
     modules = loaded("import mergelang.cli.app")
-    assert not modules & {"torch", "textual", "lark", "networkx", "numpy", "rich", "transformers"}
+    assert not modules & {
+        "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers"
+    }  # fmt: skip

@@ -20,6 +20,7 @@ from mergelang.errors import InputError, RecipeError
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import Reference, local_path, parse_reference
+from mergelang.ops.registry import broken_packages
 from mergelang.source import Source, Span
 
 EDITION = 1
@@ -61,6 +62,7 @@ def check(
     if sources:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
     shared.usage.warn(shared.report)
+    shared.report.extend(broken_packages())
     recipe.warn_unused()
     found = shared.report.sorted(source)
     if shared.report.has_errors:

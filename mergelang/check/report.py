@@ -1,5 +1,6 @@
 """Collects what is wrong with a recipe, each mistake once."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from mergelang.errors import Diagnostic
@@ -20,7 +21,7 @@ class Report:
         """Notes a mistake at a place; the same mistake at the same place is noted once."""
         self.extend([Diagnostic(code, span, facts, related)])
 
-    def extend(self, diagnostics: list[Diagnostic]) -> None:
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for each in diagnostics:
             self._found.setdefault((each.code, each.span or str(each.facts)), each)
 

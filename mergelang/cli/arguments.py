@@ -1,4 +1,4 @@
-"""Values of command-line options: sizes and settings."""
+"""Values of command-line options: sizes, counts and settings."""
 
 import re
 
@@ -19,12 +19,16 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def parse_settings(pairs: list[str]) -> dict[str, str]:
-    """Names and values of `--set name=value`."""
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageError("E1007", text=pair, what="setting", example="`--set t=0.3`")
-        settings[name.strip()] = value.strip()
-    return settings
+def parse_count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
+        raise UsageError("E1007", text=text, what="number of threads", example="`--threads 2`")
+    return int(text)
+
+
+def parse_setting(text: str) -> tuple[str, str]:
+    """Name and value of `--set name=value`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError("E1007", text=text, what="setting", example="`--set t=0.3`")
+    return name.strip(), value.strip()

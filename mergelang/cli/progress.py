@@ -1,12 +1,15 @@
-"""The events of a run: a bar on a terminal, a line for each output elsewhere, or JSON."""
+"""The events of a run: a line for each output, on a terminal under them a bar; or JSON lines."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from mergelang.draw.units import counted, size
+from mergelang.draw.units import size
+from mergelang.draw.words import path_shortened
 from mergelang.run import events
+
+NAME = 24
+"""Columns of the bar for the output's name."""
 
 
 @contextmanager
@@ -18,18 +21,19 @@ def listener(as_json: bool) -> Iterator[events.Listener]:
         with _bar() as listen:
             yield listen
     else:
-        yield _lines
+        yield _line
 
 
-def _lines(event: events.Event) -> None:
-    match event:
-        case events.OutputDone(output=output, nbytes=nbytes, seconds=seconds):
-            rate = nbytes / max(seconds, 1e-3)
-            print(f"{output}: {size(nbytes)} in {seconds:.1f} s, {size(rate)}/s", file=sys.stderr)
+def _line(event: events.Event) -> None:
+    if isinstance(event, events.OutputDone):
+        rate = event.nbytes / max(event.seconds, 1e-3)
+        took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"
+        print(f"{event.output}: {took}", file=sys.stderr)
 
 
 @contextmanager
 def _bar() -> Iterator[events.Listener]:
+    """Bytes read of those that the run reads, their rate, the time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,24 +44,21 @@ def _bar() -> Iterator[events.Listener]:
         TransferSpeedColumn,
     )  # fmt: skip
 
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(),
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
+        DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task: Any = None
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as progress:
+        bar = progress.add_task("starting", total=None)
 
         def listen(event: events.Event) -> None:
-            nonlocal task
             match event:
-                case events.OutputStarted(output=output, bytes_written=total):
-                    task = progress.add_task(output, total=total)
-                case events.TensorDone(nbytes=nbytes):
-                    progress.advance(task, nbytes)
-                case events.OutputDone():
-                    progress.update(task, completed=progress.tasks[task].total)
-                case events.RunDone(seconds=seconds, memory=memory):
-                    done = counted(len(progress.tasks), "output")
-                    progress.console.print(f"{done} in {seconds:.1f} s, {size(memory)} of memory")
+                case events.RunStarted(bytes_read=total):
+                    progress.update(bar, total=total)
+                case events.OutputStarted(output=output):
+                    progress.update(bar, description=path_shortened(output, NAME))
+                case events.Progress(bytes_read=read):
+                    progress.update(bar, completed=read)
+            _line(event)
 
         yield listen

@@ -1,23 +1,48 @@
 """What the commands print for people, and as JSON."""
 
 import json
+import os
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
 from mergelang.draw.units import counted, size
-from mergelang.errors import Diagnostic, UsageError
+from mergelang.errors import Diagnostic, MergelangError, UsageError
 from mergelang.wording import KINDS, helps, message, render
 
 
 def diagnostics(found: Iterable[Diagnostic]) -> None:
-    """Diagnostics on stderr, each followed by an empty line."""
-    for each in found:
-        print(_coloured(render(each)), end="\n\n", file=sys.stderr)
+    """Diagnostics on stderr, with a line between them."""
+    texts = [_coloured(render(each)) for each in found]
+    if texts:
+        print("\n\n".join(texts), file=sys.stderr)
+
+
+def warnings(found: Sequence[Diagnostic], *, as_json: bool) -> None:
+    """Warnings before a run: on stderr, or as the first of its events."""
+    if not as_json:
+        diagnostics(found)
+    elif found:
+        _event(found)
+
+
+def failure(error: MergelangError, *, as_json: bool, is_run: bool) -> None:
+    """Why a command failed: on stderr, or as its JSON object, or as the last event of a run."""
+    if not as_json:
+        diagnostics(error.diagnostics)
+    elif is_run:
+        _event(error.diagnostics)
+    else:
+        json_object({"ok": False, "diagnostics": plain(error.diagnostics)})
+
+
+def _event(found: Sequence[Diagnostic]) -> None:
+    said = {"event": "Diagnostics", "diagnostics": plain(found)}
+    print(json.dumps(said, separators=(",", ":")), flush=True)
 
 
 def _coloured(text: str) -> str:
-    if not sys.stderr.isatty():
+    if not colourful(sys.stderr):
         return text
     head, *rest = text.split("\n")
     tone = "31" if head.startswith("error") else "33"
@@ -26,6 +51,12 @@ def _coloured(text: str) -> str:
     for line in rest:
         lines.append(f"\x1b[36m{line[:5]}\x1b[0m{line[5:]}" if line.startswith("help:") else line)
     return "\n".join(lines)
+
+
+def colourful(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that shows colours, and nobody has asked for none."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
 
 
 def json_object(value: Any) -> None:
@@ -61,47 +92,50 @@ def _place(diagnostic: Diagnostic) -> dict[str, Any]:
     }
 
 
+FORMS = ("text", "mermaid", "dot", "svg", "json")
+"""What `graph --format` knows."""
+
+
+def picked_form(form: str | None, as_json: bool) -> str:
+    """The format that `--format` and `--json` ask for together."""
+    if form is not None and form not in FORMS:
+        from mergelang.check.suggest import listed
+
+        raise UsageError("E1007", text=form, what="format", example=listed(FORMS, last="or"))
+    if as_json and form not in (None, "json"):
+        raise UsageError("E1014", one="--json", other=f"--format {form}")
+    return "json" if as_json else form or "text"
+
+
 def drawing(recipe: Any, form: str, *, sources: bool) -> str:
-    """The graph of a recipe in one of the formats of `graph --format`."""
-    from mergelang.draw import graph_text
+    """The graph of a recipe in one of the forms."""
+    graph = recipe.graph(sources=sources)
+    if form == "json":
+        from mergelang.draw.graph_json import graph_json
 
-    forms = {
-        "text": lambda graph: "\n".join(graph_text.draw(graph).lines),
-        "mermaid": _mermaid,
-        "dot": _dot,
-        "json": _json,
-    }
-    if form not in forms:
-        raise UsageError("E1007", text=form, what="format", example=" | ".join(forms))
-    return forms[form](recipe.graph(sources=sources)).rstrip("\n")
-
-
-def _mermaid(graph: Any) -> str:
-    from mergelang.draw.mermaid import mermaid
-
-    return mermaid(graph)
-
-
-def _dot(graph: Any) -> str:
-    from mergelang.draw.dot import dot
-
-    return dot(graph)
-
-
-def _json(graph: Any) -> str:
-    from mergelang.draw.graph_json import graph_json
-
-    return json.dumps(graph_json(graph), indent=2, ensure_ascii=False)
+        found = plain(graph.program.warnings)
+        shown = {"diagnostics": found, **graph_json(graph)}
+        return json.dumps(shown, indent=2, ensure_ascii=False)
+    diagnostics(graph.program.warnings)
+    if form == "mermaid":
+        from mergelang.draw.mermaid import mermaid as draw
+    elif form == "dot":
+        from mergelang.draw.dot import dot as draw
+    elif form == "svg":
+        from mergelang.draw.svg import svg as draw
+    else:
+        from mergelang.draw.graph_text import graph_text as draw
+    return draw(graph).rstrip("\n")
 
 
 def model(facts: dict[str, Any]) -> None:
     """A model's tensors as a table, then its totals."""
     rows = [
-        (t["name"], t["dtype"], "x".join(map(str, t["shape"])) or "scalar", " ".join(t["roles"]),
-         size(t["bytes"]))
+        (t["name"], t["dtype"], "x".join(map(str, t["shape"])) or "scalar", size(t["bytes"]),
+         " ".join(t["roles"]))
         for t in facts["tensors"]
     ]  # fmt: skip
-    table([("tensor", "dtype", "shape", "roles", "size"), *rows])
+    table([("tensor", "dtype", "shape", "size", "roles"), *rows], right=(3,))
     print()
     total = sum(t["bytes"] for t in facts["tensors"])
     print(f"{counted(len(rows), 'tensor')}, {facts['parameters']:,} parameters, {size(total)}")
@@ -112,35 +146,15 @@ def model(facts: dict[str, Any]) -> None:
         print(f"{title}: {', '.join(parts)}")
 
 
-def table(rows: list[tuple[str, ...]]) -> None:
-    """Left-aligned columns, two spaces apart, the first row a heading."""
+def table(rows: list[tuple[str, ...]], right: Sequence[int] = ()) -> None:
+    """Columns two spaces apart, those in `right` aligned there; the first row is a heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = [
+            cell.rjust(widths[i]) if i in right else cell.ljust(widths[i])
+            for i, cell in enumerate(row)
+        ]
         print("  ".join(cells).rstrip())
-
-
-def operators_text(name: str | None, as_json: bool) -> None:
-    """All operators in a table, or one in full."""
-    from difflib import get_close_matches
-
-    from mergelang.draw.operator_text import operator_json, operator_text, signature_line
-    from mergelang.ops.registry import operators
-
-    known = operators()
-    if name is not None and name not in known:
-        close = get_close_matches(name, known, 1)
-        raise UsageError("E1009", name=name, suggestion=close[0] if close else None)
-    if as_json:
-        chosen = known.values() if name is None else [known[name]]
-        described = [operator_json(each.signature) for each in chosen]
-        json_object(described if name is None else described[0])
-    elif name is None:
-        rows = [(signature_line(each.signature), each.signature.summary) for each in known.values()]
-        for line, summary in rows:
-            print(f"{line}\n    {summary}")
-    else:
-        print(operator_text(known[name].signature))
 
 
 def explanation(code: str | None) -> None:
@@ -154,6 +168,6 @@ def explanation(code: str | None) -> None:
         from difflib import get_close_matches
 
         close = get_close_matches(code.upper(), KINDS, 1)
-        raise UsageError("E1008", code=code, suggestion=close[0] if close else None)
+        raise UsageError("E1008", name=code, suggestion=close[0] if close else None)
     print(f"{code.upper()}: {kind.message}\n")
     print(kind.explain.rstrip("\n"))

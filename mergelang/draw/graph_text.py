@@ -57,6 +57,11 @@ class Drawing:
         return next((box for box, rect in self.boxes.items() if rect.holds(x, y)), None)
 
 
+def graph_text(graph: Graph) -> str:
+    """The drawing as text."""
+    return "\n".join(draw(graph).lines) + "\n"
+
+
 def draw(graph: Graph) -> Drawing:
     """Draws a graph as its recipe has it. The same graph gives the same text."""
     return draw_picture(picture(graph))

@@ -1,12 +1,13 @@
 """An operator's signature and documentation as text and as plain data."""
 
+from textwrap import wrap
 from typing import Any
 
 from mergelang.ops.signature import REQUIRED, Option, Signature
 
 
 def signature_line(signature: Signature) -> str:
-    """`dare(*deltas, base, weight = 1, ...) -> Model`, on one line."""
+    """`dare(*deltas, base:, weight: 1, density:)`, on one line."""
     inputs = [
         f"*{each.name}" if each.many else f"{each.name}:" if each.named else each.name
         for each in signature.inputs
@@ -25,54 +26,77 @@ def _value(option: Option) -> str:
     value = option.default
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+WIDTH = 80
+"""Columns of a terminal."""
 
 
 def operator_text(signature: Signature) -> str:
     """Everything about one operator, for a terminal."""
-    lines = [signature_line(signature), "", signature.summary]
-    if signature.text:
-        lines += ["", signature.text]
+    lines = [*_wrapped(signature_line(signature), "    "), "", *_wrapped(signature.summary)]
+    for paragraph in signature.text.split("\n\n") if signature.text else ():
+        lines += ["", *_wrapped(paragraph)]
+    lines.append("")
     if signature.formula:
-        lines += ["", f"formula  {signature.formula}"]
-    lines += ["", f"inputs   {_inputs(signature)}", f"result   {_result(signature)}"]
+        lines += _fact("formula", signature.formula)
+    lines += _fact("inputs", _inputs(signature)) + _fact("result", _result(signature))
+    if signature.paper:
+        lines += _fact("paper", signature.paper)
+    lines += _fact("version", f"{signature.version}, from {signature.origin}")
     if signature.options:
-        lines.append("options")
+        lines += ["", "options"]
         width = max(len(option.name) for option in signature.options)
         for option in signature.options:
             default = "required" if option.default is REQUIRED else f"default {_value(option)}"
-            scope = ", for each input" if option.each else ""
+            scope = ", of each input" if option.each else ""
             lines.append(f"  {option.name:<{width}}  {option.kind}, {default}{scope}")
-    if signature.paper:
-        lines.append(f"paper    {signature.paper}")
-    lines.append(f"version  {signature.version}, from {signature.origin}")
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return wrap(text, WIDTH, subsequent_indent=indent)
+
+
+def _fact(title: str, text: str) -> list[str]:
+    return wrap(f"{title:<9}{text}", WIDTH, subsequent_indent=" " * 9)
 
 
 def _inputs(signature: Signature) -> str:
     least, most = signature.least, signature.most
-    count = (
-        f"{least} or more" if most is None else str(least) if most == least else f"{least}..{most}"
-    )
-    kinds = " and ".join(dict.fromkeys(_kind(each.kind) for each in signature.inputs))
+    count = str(least) if most == least else f"{least} or more" if most is None else (
+        f"{least} to {most}"
+    )  # fmt: skip
     if signature.task_vectors:
-        return f"{count} models with `base:`, or deltas without it"
+        models = "model" if most == 1 else "models"
+        others = "models or task vectors" if signature.points else "task vectors"
+        return f"{count} {models} with `base:`, or {others} without it"
+    kinds = dict.fromkeys(each.kind for each in signature.inputs if not each.named)
+    words = " and ".join(_kind(kind, most == 1) for kind in kinds)
     named = "".join(f", and `{each.name}:`" for each in signature.named)
-    return f"{count}, {kinds}{named}"
+    return f"{count} {words}{named}"
+
+
+def _kind(kind: Any, single: bool) -> str:
+    one, several = {
+        "Model": ("model", "models"),
+        "Delta": ("task vector", "task vectors"),
+        "Alike": ("model or task vector", "models, or task vectors"),
+        "Layers": ("model or slice", "models or slices"),
+    }[kind.__name__]
+    return one if single else several
 
 
 def _result(signature: Signature) -> str:
     if signature.task_vectors:
-        return "a model with `base:`, else a delta"
-    return _kind(signature.kind)
-
-
-def _kind(kind: Any) -> str:
-    names = {
-        "Model": "a model", "Delta": "a delta", "Alike": "models or deltas, all of one kind",
-        "Layers": "models or slices of them",
-    }  # fmt: skip
-    return names[kind.__name__]
+        other = "of the kind of its inputs" if signature.points else "a task vector"
+        return f"a model with `base:`, else {other}"
+    return {"Model": "a model", "Delta": "a task vector"}.get(
+        signature.kind.__name__, "of the kind of its inputs"
+    )
 
 
 def operator_json(signature: Signature) -> dict[str, Any]:
@@ -86,7 +110,7 @@ def operator_json(signature: Signature) -> dict[str, Any]:
         "inputs": [each.name for each in signature.inputs],
         "least": signature.least,
         "most": signature.most,
-        "base": signature.task_vectors,
+        "base": signature.takes_base,
         "options": [
             {
                 "name": option.name,

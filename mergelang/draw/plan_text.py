@@ -2,22 +2,30 @@
 
 import shutil
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
-from mergelang.draw.units import size
+from mergelang.draw.units import counted, size
+from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
-from mergelang.models.reference import Reference
 from mergelang.ops.layout import Pick
 from mergelang.plan.lower import arm_of
 from mergelang.plan.plan import COMPUTE, EQUAL, PROCESS, OutputPlan, Plan, Task
 
+WIDTH = 80
+"""Columns of a terminal."""
+
 
 def plan_text(plan: Plan) -> str:
     """Each output with what is computed, copied and dropped, and why; bytes, memory, disk."""
-    blocks = [_output(plan.graph, output) for output in plan.outputs]
-    total = f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
-    total += f"memory {memory(plan)}"
-    return "\n\n".join(["\n".join(block) for block in blocks] + [total])
+    lines = []
+    for output in plan.outputs:
+        lines += [*_output(plan.graph, output), ""]
+    lines.append(
+        f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
+        f"peak memory {memory(plan)}"
+    )
+    return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
 def memory(plan: Plan) -> str:
@@ -25,35 +33,54 @@ def memory(plan: Plan) -> str:
     return f"about {size(PROCESS + plan.holds)}"
 
 
+def disks(plan: Plan) -> list[tuple[Path, int, int]]:
+    """Each disk that is written to: a folder on it, the bytes needed there and those free.
+
+    An output that is there already stays until the new one is whole, so its bytes do not count.
+    """
+    needed: dict[int, int] = {}
+    folders: dict[int, Path] = {}
+    for output in plan.outputs:
+        folder = output.path.parent
+        while not folder.exists():
+            folder = folder.parent
+        disk = folder.stat().st_dev
+        folders.setdefault(disk, folder)
+        needed[disk] = needed.get(disk, 0) + output.bytes_written
+    return [(folder, needed[d], shutil.disk_usage(folder).free) for d, folder in folders.items()]
+
+
+def _disk(folder: Path, needed: int, free: int) -> str:
+    short = f": {size(needed - free)} too little" if needed > free else ""
+    return f"disk of {folder}: {size(needed)} needed, {size(free)} free{short}"
+
+
 def _output(graph: Graph, output: OutputPlan) -> list[str]:
-    count, shards = len(output.tasks), len(output.shards)
     dtypes = "+".join(dict.fromkeys(task.type.dtype for task in output.tasks))
+    shards = len(output.shards)
     files = "one file" if shards == 1 else f"{shards} shards"
-    lines = [
-        f"{output.destination.text}: {count:,} tensors, {dtypes}, "
-        f"{size(output.bytes_written)} in {files}"
-    ]
     rows = []
     for (action, passes, why), tasks in groups(graph, output).items():
         nbytes = sum(task.type.nbytes for task in tasks)
-        times = f"{passes} passes" if passes > 1 else "1 pass"
-        rows.append((action, f"{len(tasks):,}", size(nbytes), times, why))
-    for reason, dropped in output.dropped.items():
-        rows.append(("drop", f"{dropped:,}", "", "", reason))
+        turns = counted(passes, "pass", "passes")
+        rows.append((action, f"{len(tasks):,}", size(nbytes), turns, why))
+    for why, count in output.dropped.items():
+        rows.append(("drop", f"{count:,}", "", "", why))
     widths = [max(len(row[i]) for row in rows) for i in range(4)] if rows else []
-    for row in rows:
-        name, number, nbytes, times, why = row
-        lines.append(
-            f"  {name:<{widths[0]}}  {number:>{widths[1]}}  {nbytes:>{widths[2]}}  "
-            f"{times:<{widths[3]}}  {why}".rstrip()
+    lines = [
+        f"{output.destination.text}: {counted(len(output.tasks), 'tensor')}, {dtypes}, "
+        f"{size(output.bytes_written)} in {files}"
+    ]
+    for action, count, nbytes, turns, why in rows:
+        start = (
+            f"  {action:<{widths[0]}}  {count:>{widths[1]}}  {nbytes:>{widths[2]}}  "
+            f"{turns:<{widths[3]}}  "
         )
+        lines.append(start + shortened(why, max(30, WIDTH - len(start))))
     names = [*output.documents, *(path.name for path in output.sidecars)]
-    lines.append(f"  beside it: {', '.join(dict.fromkeys(names)) or 'nothing'}")
-    free = _free(output.path)
-    lines.append(
-        f"  reads {size(output.bytes_read)}, writes {size(output.bytes_written)}; "
-        f"disk: {size(output.bytes_written)} needed, {size(free)} free"
-    )
+    beside = f"  beside: {', '.join(dict.fromkeys(names)) or 'nothing'}"
+    lines += wrap(beside, WIDTH, subsequent_indent=" " * 10)
+    lines.append(f"  reads {size(output.bytes_read)}, writes {size(output.bytes_written)}")
     return lines
 
 
@@ -67,7 +94,7 @@ def groups(graph: Graph, output: OutputPlan) -> dict[tuple[str, int, str], list[
 
 
 def reason(graph: Graph, node: Node, task: Task) -> str:
-    """Why a tensor is computed or copied, in the recipe's own names."""
+    """Why a tensor is computed or copied, in the recipe's own words."""
     at, _ = effective(node, task.name)
     if task.action == EQUAL:
         return "not a number that merges: copied if all inputs agree"
@@ -92,25 +119,12 @@ def effective(node: Node, name: str) -> tuple[Node, str]:
             return node, name
 
 
-def label(graph: Graph, node: Node, depth: int = 0) -> str:
-    """A node in a few words: its own name, else the operator over its inputs' names."""
-    if depth and node in graph.names:
-        return graph.names[node]
+def label(graph: Graph, node: Node) -> str:
+    """A node as the recipe writes it: `soup = mean(a, b)`; of a source its name."""
     if node.op == "source":
-        reference = node["reference"]
-        text = reference.text if isinstance(reference, Reference) else str(reference)
-        return graph.names.get(node, text)
-    if depth > 1:
-        return "..."
-    inputs = [label(graph, each, depth + 1) for each in node.inputs]
-    word = {"affine": "weighted sum of "}.get(node.op)
-    return word + ", ".join(inputs) if word else f"{node.op}({', '.join(inputs)})"
-
-
-def _free(path: Path) -> int:
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+        return graph.names.get(node) or node["reference"].text
+    text = plain_text(node.term.span)
+    return f"{node.term.name} = {text}" if node.term.name else text
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -131,6 +145,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "bytes_read": plan.bytes_read,
         "bytes_written": plan.bytes_written,
         "memory": PROCESS + plan.holds,
+        "disks": [
+            {"folder": str(folder), "bytes_needed": needed, "bytes_free": free}
+            for folder, needed, free in disks(plan)
+        ],
     }
 
 

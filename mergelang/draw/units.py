@@ -1,9 +1,9 @@
 """Numbers as people read them."""
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 output`, `2 outputs`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 output`, `2 outputs`, `3 passes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(count: float) -> str:

@@ -1,1 +1,46 @@
-"""Merge operators: signatures and bodies without torch, the registry, schedules, patterns."""
+"""Merge operators: signatures and bodies without torch, the registry, schedules, patterns.
+
+What a package that brings operators of its own needs is here: `operator`, the kinds of inputs and
+of options, and the arithmetic on values. See `examples/operator/`.
+"""
+
+from mergelang.ops.expr import (
+    Value,
+    acos,
+    cos,
+    dot,
+    exp,
+    keep,
+    largest,
+    log,
+    norm,
+    sign,
+    sin,
+    sqrt,
+    top,
+    total,
+    weighted_mean,
+    weighted_sum,
+    where,
+    whole,
+)
+from mergelang.ops.registry import operator
+from mergelang.ops.signature import (
+    Alike,
+    Boolean,
+    Choice,
+    Delta,
+    Each,
+    Integer,
+    Layers,
+    Model,
+    Number,
+    Text,
+    Texts,
+)
+
+__all__ = [
+    "Alike", "Boolean", "Choice", "Delta", "Each", "Integer", "Layers", "Model", "Number", "Text",
+    "Texts", "Value", "acos", "cos", "dot", "exp", "keep", "largest", "log", "norm", "operator",
+    "sign", "sin", "sqrt", "top", "total", "weighted_mean", "weighted_sum", "where", "whole",
+]  # fmt: skip

@@ -1,14 +1,16 @@
 """The operators by name: ours, and those of installed packages.
 
 A package brings its own with an entry point in the group `mergelang.operators` that names a module
-whose import registers them. Nothing here imports torch.
+whose import registers them. One that fails is set aside as a whole and told as a warning. Nothing
+here imports torch.
 """
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mergelang.errors import Diagnostic
 from mergelang.ops.signature import Operator, signature_of
 
 OURS = (
@@ -17,7 +19,11 @@ OURS = (
 )  # fmt: skip
 """The modules of `mergelang.ops` that hold operators."""
 
+GROUP = "mergelang.operators"
+"""The group of entry points that name modules of operators."""
+
 _operators: dict[str, Operator] = {}
+_broken: list[Diagnostic] = []
 _loaded = False
 
 
@@ -45,8 +51,7 @@ def operator(
         known = _operators.get(signature.name)
         if known is not None and known.body.__module__ != function.__module__:
             raise ValueError(
-                f"operator {signature.name} of {function.__module__} is already defined by "
-                f"{known.body.__module__}"
+                f"operator `{signature.name}` is there already, from {known.signature.origin}"
             )
         made = Operator(signature, function)
         _operators[signature.name] = made
@@ -62,6 +67,28 @@ def operators() -> dict[str, Operator]:
         _loaded = True
         for module in OURS:
             import_module(f"mergelang.ops.{module}")
-        for point in entry_points(group="mergelang.operators"):
-            point.load()
+        points = entry_points(group=GROUP)
+        for point in sorted(points, key=lambda each: (_package(each), each.name)):
+            _load(point)
     return _operators
+
+
+def broken_packages() -> tuple[Diagnostic, ...]:
+    """A warning for each installed package whose operators could not be loaded."""
+    operators()
+    return tuple(_broken)
+
+
+def _load(point: EntryPoint) -> None:
+    before = dict(_operators)
+    try:
+        point.load()
+    except Exception as error:
+        _operators.clear()
+        _operators.update(before)
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        _broken.append(Diagnostic("W0301", None, {"package": _package(point), "reason": reason}))
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any, TypeAlias
 
 from mergelang.ops.expr import Value, structure
@@ -213,6 +214,13 @@ class Operator:
     def name(self) -> str:
         return self.signature.name
 
+    @property
+    def family(self) -> str:
+        """What `mergelang ops` lists it under: `task vectors`, or the package it comes from."""
+        if self.signature.origin == "mergelang":
+            return self.body.__module__.rpartition(".")[2].replace("_", " ")
+        return f"from {self.signature.origin}"
+
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The body's result, with the structural key of this call.
 
@@ -254,6 +262,7 @@ class Operator:
         return arguments
 
 
+@cache
 def _python_name(name: str, body: Callable[..., Any]) -> str:
     return name if name in inspect.signature(body).parameters else name + "_"
 
@@ -263,8 +272,9 @@ def signature_of(
 ) -> Signature:
     """The signature of a typed function. A trailing `_` of a name (`lambda_`) is not part of it."""
     inputs, options = [], []
-    parameters = inspect.signature(body).parameters.values()
-    for parameter in parameters:
+    # Annotations may be text: `from __future__ import annotations` makes them so.
+    typed = inspect.signature(body, eval_str=True)
+    for parameter in typed.parameters.values():
         kind = parameter.annotation
         name = parameter.name.rstrip("_")
         if parameter.kind is parameter.KEYWORD_ONLY and kind in INPUTS:
@@ -282,7 +292,7 @@ def signature_of(
         else:
             known = ", ".join(each.__name__ for each in INPUTS)
             raise TypeError(f"{body.__name__}: {parameter.name} needs one of {known}")
-    result = inspect.signature(body).return_annotation
+    result = typed.return_annotation
     if result is inspect.Signature.empty:
         result = Alike
     least, most = facts.pop("least", None), facts.pop("most", None)

@@ -10,12 +10,14 @@ from typing import Any
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, at, matches
 from mergelang.check.value import Opened
+from mergelang.errors import Diagnostic, RecipeError
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import Context, Extent, Value, load, weighted_sum, zeros
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
+from mergelang.ops.signature import Operator
 from mergelang.tensors import MERGEABLE, Place
 
 SCHEDULES = (Constant, Curve, Arms, Arithmetic)
@@ -57,8 +59,24 @@ class Lowering:
                 place = node.term.inventory.place(name)
                 inputs = [self.value(each, name) for each in node.inputs]
                 options = {key: resolve(value, place) for key, value in node.attrs}
-                result = operators()[node.op](*inputs, **options)
+                result = self._call(operators()[node.op], node, inputs, options)
         return Value(result.expr, node.key, context)
+
+    def _call(
+        self, operator: Operator, node: Node, inputs: list[Value], options: dict[str, Any]
+    ) -> Value:
+        """The body's result. What a package's body raises is told as a mistake of the package."""
+        package = operator.signature.origin
+        try:
+            return operator(*inputs, **options)
+        except Exception as error:
+            if package == "mergelang":
+                raise
+            facts = {
+                "operator": operator.name, "package": package, "tensor": inputs[0].context.tensor,
+                "reason": f"{type(error).__name__}: {error}",
+            }  # fmt: skip
+            raise RecipeError([Diagnostic("E0320", node.term.span, facts)]) from error
 
     def _affine(self, node: Node, name: str) -> Value:
         """`sum of c_i x_i`, written as `mass * anchor + sum of c_i (x_i - anchor)` over the points.

@@ -6,6 +6,7 @@ Made from the graph and the headers alone; `run` executes it, `plan` prints it.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,10 @@ class Plan:
     def rows(self) -> int:
         """Elements of the largest block that rows keep together."""
         return max((task.rows for output in self.outputs for task in output.tasks), default=0)
+
+    def __str__(self) -> str:
+        """What `mergelang plan` prints. By name, since drawing stands above planning."""
+        return import_module("mergelang.draw.plan_text").plan_text(self)
 
 
 def plan(graph: Graph) -> Plan:

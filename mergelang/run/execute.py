@@ -3,9 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
 from typing import Any
 
-from mergelang.errors import MergelangError, RunError
+from mergelang.errors import MergelangError
+from mergelang.plan.memory import BUFFERS, check_memory
 from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, Task, expression
 from mergelang.run import events
 from mergelang.run.copies import Copy
@@ -16,14 +18,8 @@ from mergelang.run.workers import Control, Pool, Work
 from mergelang.run.writer import Folder
 from mergelang.wording import message
 
-MEMORY = 1 << 30
-"""The default of `--memory`, bytes."""
-
 BLOCK = 1 << 16
 """Elements of a block: a few of them fit the L2 cache of a core."""
-
-BUFFERS = 400
-"""Bytes of buffers for each element of a block, in one thread, as the plan reckons."""
 
 Documents = Callable[[OutputPlan, Mapping[str, str], Mapping[str, int]], Mapping[str, bytes]]
 """Makes the documents of a finished output from its plan, its tensors' digests and file sizes."""
@@ -32,7 +28,7 @@ Documents = Callable[[OutputPlan, Mapping[str, str], Mapping[str, int]], Mapping
 def execute(
     plan: Plan,
     *,
-    memory: int = MEMORY,
+    memory: int | None = None,
     threads: int | None = None,
     block: int | None = None,
     allow_nonfinite: bool = False,
@@ -42,10 +38,12 @@ def execute(
 ) -> None:
     """Writes every output of the plan.
 
-    `memory` bounds the resident size of the process in bytes; `threads` is by default the number of
-    usable cores; `block` (elements, a multiple of 16,384) is chosen to fit. None of them changes a
-    byte. Raises RunError or Cancelled; an output is then either whole or as it was before.
+    `memory` bounds the resident size of the process in bytes (default 1 GiB); `threads` is by
+    default the number of usable cores; `block` (elements, a multiple of 16,384) is chosen to fit.
+    None of them changes a byte. Raises RunError or Cancelled; an output is then either whole or as
+    it was before.
     """
+    memory = check_memory(plan, memory)
     threads = threads or usable_cores()
     block = block or _block(plan, memory, threads)
     run = _Run(plan, memory, block, listener or (lambda event: None), control or Control())
@@ -81,10 +79,16 @@ class _Run:
         self, plan: Plan, memory: int, block: int, listener: events.Listener, control: Control
     ):
         self.plan, self.memory, self.block = plan, memory, block
-        self.tell, self.control = listener, control
+        self._listener, self.control = listener, control
+        self._telling = Lock()
         self.machines: list[Machine] = []
         self.bytes_written = 0
         self._start = time.monotonic()
+
+    def tell(self, event: events.Event) -> None:
+        """Tells an event; they come from several threads, and are told one at a time."""
+        with self._telling:
+            self._listener(event)
 
     @property
     def seconds(self) -> float:
@@ -129,7 +133,7 @@ class _Run:
         except BaseException:
             folder.discard()
             raise
-        self.tell(events.OutputDone(name, str(output.path), total, self.seconds - began))
+        self.tell(events.OutputDone(name, str(output.path), total, round(self.seconds - began, 3)))
 
     def progress(self) -> None:
         self.tell(events.Progress(self.bytes_read, self.bytes_written, self.seconds, resident()))
@@ -163,27 +167,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def minimum_memory(plan: Plan) -> int:
-    """The least `memory` that a run of the plan can keep, in bytes."""
-    return PROCESS + plan.holds + max(32 << 20, plan.rows * BUFFERS)
-
-
 def _block(plan: Plan, memory: int, threads: int) -> int:
-    """The block size that fits, or RunError where none does."""
-    least = minimum_memory(plan)
-    if memory < least:
-        raise RunError("E0908", memory=size_text(memory), minimum=size_text(least))
+    """The block size that fits."""
     room = (memory - PROCESS - plan.holds) // max(1, threads)
     block = BLOCK
     while block > UNIT and block * BUFFERS > room:
         block //= 2
     return block
-
-
-def size_text(count: int) -> str:
-    """Bytes as people write them, `512MiB` or `1.5GiB`, rounded up to a MiB."""
-    mebibytes = -(-count // (1 << 20))
-    return f"{mebibytes}MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.4g}GiB"
 
 
 def resident() -> int:

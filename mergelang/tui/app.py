@@ -41,6 +41,7 @@ def run(recipe_path: Path, settings: Mapping[str, str] | None = None) -> None:
 class View(App[None]):
     """`load` reads the recipe anew each time it is called; `title` is what people call it."""
 
+    TITLE = "mergelang"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[Binding]] = [

@@ -13,8 +13,11 @@ from mergelang.wording.models import MODELS
 from mergelang.wording.program import PROGRAM
 from mergelang.wording.running import RUNNING
 from mergelang.wording.statistics import STATISTICS
+from mergelang.wording.usage import USAGE
 
-KINDS: dict[str, Kind] = {**LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS}
+KINDS: dict[str, Kind] = {
+    **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **USAGE,
+}  # fmt: skip
 
 
 def message(diagnostic: Diagnostic) -> str:

@@ -242,4 +242,22 @@ wrong:  let x = mean(a, b, base: base)
 right:  let x = task_arithmetic(a, b, base: base)
 """,
     ),
+    "E0320": Kind(
+        "`{operator}` of the package `{package}` fails on tensor {tensor}: {reason}",
+        label="called here",
+        help=("tell those who made the package; the other operators are not affected",),
+        explain="""\
+The operator comes from an installed package, and its function raised the error that is shown. An
+operator says what is to be computed for a tensor before anything is read, so this is found by
+`plan`, and at the first tensor.
+""",
+    ),
+    "W0301": Kind(
+        "the operators of the package `{package}` cannot be used: {reason}",
+        help=("mend or remove it: `pip uninstall {package}`",),
+        explain="""\
+Installed packages bring operators of their own (entry points of the group `mergelang.operators`).
+This one failed when it was loaded, so none of its operators exist. All others are not affected.
+""",
+    ),
 }

@@ -1,4 +1,4 @@
-"""E09: the run. E10: the command line."""
+"""E09: the run."""
 
 from mergelang.wording.kind import Kind
 
@@ -85,53 +85,5 @@ before the run begins rather than broken during it.
 Integer and bool tensors (positions, masks, counters) have no mean. They are copied when all inputs
 agree, and an error where they do not: a `match` says whose to take.
 """,
-    ),
-    "E1001": Kind(
-        "cannot read {path}: {reason}",
-        help=("give the path of a .merge file",),
-        explain="The recipe named on the command line is not there or may not be read.\n",
-    ),
-    "E1002": Kind(
-        "{path} is not text: byte {offset} is not UTF-8",
-        help=("recipes are UTF-8 text files; did you name a model by mistake?",),
-        explain="A recipe is a UTF-8 text file.\n",
-    ),
-    "E1003": Kind(
-        "{path} is a YAML file, and this version reads .merge recipes only",
-        help=("write the recipe in the language of grammar/REFERENCE.md",),
-        explain="Reading mergekit's YAML files is planned and not in this version.\n",
-    ),
-    "E1004": Kind(
-        "`-o` redirects one output, and this run has {count}",
-        help=("name the output to run: `mergelang run RECIPE OUTPUT -o DIR`",),
-        explain="`-o DIR` takes the place of the path of the only output that is run.\n",
-    ),
-    "E1005": Kind(
-        "the recipe has no output `{name}`",
-        help=("its outputs: {known}",),
-        explain="Outputs are named on the command line by their path, as the recipe writes it.\n",
-    ),
-    "E1006": Kind(
-        "{recipe} has no output to run",
-        help=('add one: `output "out/merged" = ...`',),
-        explain="""\
-A recipe says what to write with `output "folder" = expression`. One without outputs can be checked
-and used by others, but there is nothing to plan or to run.
-""",
-    ),
-    "E1007": Kind(
-        "`{text}` is not a {what}",
-        help=("write it like {example}",),
-        explain="An option of the command line could not be read.\n",
-    ),
-    "E1008": Kind(
-        "there is no code {code}",
-        help=("did you mean {suggestion}?", "all codes: `mergelang explain`"),
-        explain="`mergelang explain CODE` explains one code; without a code it lists them all.\n",
-    ),
-    "E1009": Kind(
-        "there is no operator `{name}`",
-        help=("did you mean `{suggestion}`?", "all operators: `mergelang ops`"),
-        explain="`mergelang ops NAME` describes one operator; without a name it lists them all.\n",
     ),
 }
