@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -218,8 +219,6 @@ def test_a_missing_model_is_told_at_its_place_and_nothing_else_is(program):
 
 def test_large_models_are_checked_fast(folder):
     """A recipe over two models of 30,000 tensors: no step looks at each tensor for each other."""
-    from time import process_time
-
     from mergelang.check.report import Report
     from mergelang.check.schedule import Arithmetic
     from mergelang.check.terms import Input, Terms
@@ -243,3 +242,21 @@ def test_large_models_are_checked_fast(folder):
     x = terms.sum("+", Input(left, span), Input(right, span), span)
     assert x.mass == ONE
     assert process_time() - start < 10
+
+
+def test_long_recipes_are_checked_fast(folder):
+    calls = (
+        "linear(base {{ weight: 0.{j} }}, chat {{ weight: 0.5 }})",
+        "dare(chat {{ density: match {{ mlp & !@norm => 0.{j}, layers 1..3 => curve(0.2, 0.7), "
+        "_ => 0.5 }} }}, x{i} {{ density: 0.{j} }}, base: base)",
+        "x{i} + 0.{j} * (chat - base)",
+        "match {{ @attn => slerp(x{i}, chat, t: 0.{j}), _ => x{i} }}",
+    )  # fmt: skip
+    lines = ['model base = "base"', 'model chat = "chat"', "let x0 = mean(base, chat)"]
+    for i in range(296):
+        lines.append(f"let x{i + 1} = {calls[i % 4].format(i=i, j=i % 9 + 1)}")
+    text = "\n".join([*lines, 'output "out" = x296'])
+    check(Source("x", 'model base = "base"\noutput "out" = base'), folder=folder)
+    start = process_time()
+    check(Source("x", text), folder=folder)
+    assert process_time() - start < 3

@@ -269,9 +269,10 @@ class Terms:
                 text for text, names in ((lacks, found.lacks), (extra, found.extra)) if names
             )
             names = listed((*found.lacks[:2], *found.extra[:2])[:3])
+            owner = first.text if found.lacks else each.text
             self.report.add(
                 "E0701", each.span, first.span, other=each.text, what=what, names=names,
-                call=first.text if call else None, algebra=None if call else first.text,
+                call=owner if call else None, algebra=None if call else owner, first=first.text,
             )  # fmt: skip
             return
 

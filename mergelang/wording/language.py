@@ -202,7 +202,8 @@ right:  let x = linear(a { weight: match { layers 0..2 => 1, _ => 0.5 } }, b)
         "`{escape}` means nothing in a string",
         label="unknown",
         help=(
-            'known are `\\"`, `\\\\`, `\\n` and `\\t`; a backslash itself is written `\\\\`',
+            'known are `\\"`, `\\\\`, `\\n` and `\\t`; a backslash itself is written `\\\\`, '
+            "a path with `/`",
         ),
         explain="""\
 A backslash in a string says something about the character behind it: `\\"` is a quote, `\\\\` a

@@ -11,7 +11,7 @@ TENSORS: dict[str, Kind] = {
             "say what to do with them in the call: `missing: skip` leaves them out, "
             "`missing: from({call})` takes them from `{call}`",
             "a call can say what to do with them: "
-            "`linear({algebra}, ..., missing: from({algebra}))`",
+            "`linear({first}, ..., missing: from({algebra}))`",
         ),
         explain="""\
 A merge of values needs every tensor in every input. Nothing is dropped or guessed: the call says
@@ -32,11 +32,13 @@ right:  let x = mean(small, large, missing: from(large))
         ),
         explain="""\
 Tensors of different shapes cannot be merged. Often the vocabulary of one model was extended; then
-the embeddings differ. The call may say whose tensors to take.
+the embeddings differ. The call may say whose tensors to take. The config says how large the
+vocabulary is, so take it from the same model: from the first input, or with `config:`.
 
 wrong:  let x = mean(chat, wide)
 
 right:  let x = mean(chat, wide, mismatch: from(chat))
+        let y = mean(chat, wide, mismatch: from(wide), config: from(wide))
 """,
     ),
     "E0703": Kind(
