@@ -1,6 +1,7 @@
 """The formatter: it keeps the meaning and all comments, and has one way to write a thing."""
 
 import re
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -242,3 +243,12 @@ def test_inputs_are_never_put_in_another_order():
 )
 def test_comments_stay_where_they_were(text, expected):
     assert formatted(text) == dedent(expected)
+
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.merge"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_our_own_recipes_are_formatted(path):
+    text = path.read_text(encoding="utf-8")
+    assert format(read(text)) == text
