@@ -53,7 +53,8 @@ def operator_text(signature: Signature) -> str:
         for option in signature.options:
             default = "required" if option.default is REQUIRED else f"default {_value(option)}"
             scope = ", of each input" if option.each else ""
-            lines.append(f"  {option.name:<{width}}  {option.kind}, {default}{scope}")
+            line = f"  {option.name:<{width}}  {option.kind}, {default}{scope}"
+            lines += wrap(line, WIDTH, subsequent_indent=" " * (width + 4))
     return "\n".join(lines)
 
 
