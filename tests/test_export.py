@@ -191,7 +191,7 @@ def test_seed_and_shards_are_options_of_its_command_line(folder):
 
 def test_one_output_is_exported_at_a_time(folder):
     text = f'{MODELS}output "one" = mean(base, chat)\noutput "two" = math\n'
-    with pytest.raises(UsageError, match="E1011"):
+    with pytest.raises(UsageError, match="E1017"):
         exported(text, folder)
     assert yaml.safe_load(exported(text, folder, "two"))["models"] == [{"model": "math"}]
     with pytest.raises(UsageError, match="E1005"):

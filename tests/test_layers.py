@@ -100,6 +100,6 @@ def test_the_operators_and_their_signatures_need_no_torch():
 def test_the_command_line_starts_without_the_engine():
     modules = loaded("import mergelang.cli.app")
     assert not modules & {
-        "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers"
-    "yaml": {"interop"},
+        "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers",
+        "yaml",
     }  # fmt: skip
