@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mergelang.errors import RecipeError, UsageError
+from mergelang.errors import Diagnostic, RecipeError, UsageError
 from mergelang.source import Source
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from mergelang.run.workers import Control
 
 
+NOT_YET = frozenset({"E0312", "E0710", "E0711", "E0805"})
+"""Codes of what is in the language, and not yet in this version."""
+
+YAML = (".yml", ".yaml")
+"""Endings of mergekit's files."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A recipe's text, the folder its paths start from, and settings of its params."""
@@ -23,6 +30,8 @@ class Recipe:
     source: Source
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Diagnostic, ...] = ()
+    """Warnings from reading it: of a mergekit file, what has no effect there."""
 
     def check(self, *, sources: bool = True) -> "Program":
         """The checked program, its warnings in `.warnings`. Raises RecipeError.
@@ -31,7 +40,8 @@ class Recipe:
         """
         from mergelang.check import check
 
-        return check(self.source, folder=self.folder, settings=self.settings, sources=sources)
+        program = check(self.source, folder=self.folder, settings=self.settings, sources=sources)
+        return replace(program, diagnostics=(*self.notes, *program.diagnostics))
 
     def graph(self, *, sources: bool = True) -> "Graph":
         """The DAG after all passes. Raises RecipeError."""
@@ -90,12 +100,61 @@ def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) ->
     """A recipe from a file, or from a text (anything with a line break in it).
 
     Paths in a text start from the current folder. `settings` are values of params, as `--set`
-    gives them.
+    gives them. A mergekit file (.yml, .yaml) becomes the recipe that `import_file` makes of it.
     """
     chosen = {name: str(value) for name, value in (settings or {}).items()}
     if isinstance(path_or_text, str) and "\n" in path_or_text:
         return Recipe(Source("<text>", path_or_text), Path.cwd(), chosen)
     path = Path(path_or_text)
+    if path.suffix in YAML:
+        text, notes = import_file(path)
+        name = f"{path} (as a recipe)"
+        return Recipe(Source(name, text), path.parent.absolute(), chosen, notes)
+    return Recipe(Source(str(path), _read(path)), path.parent.absolute(), chosen)
+
+
+def import_file(path: Path, into: Path | None = None) -> tuple[str, tuple[Diagnostic, ...]]:
+    """The recipe that does what a mergekit file says, and warnings.
+
+    Its paths are for a recipe in the folder `into`, by default that of the file. Raises UsageError
+    for a file that cannot be read, RecipeError for one that is wrong.
+    """
+    from mergelang.interop import import_yaml
+
+    source = Source(str(path), _read(path))
+    return import_yaml(source, path.parent.absolute(), into=into and into.absolute())
+
+
+def export(
+    recipe: Recipe, output: str | None = None
+) -> tuple[str, tuple[Diagnostic, ...]]:
+    """One output of a recipe (by its path; the only one by default) as a mergekit file.
+
+    Gives its text and warnings. Looks at no model. Raises RecipeError for a wrong recipe, and for
+    what does not fit into mergekit's format; UsageError unless the output is one.
+    """
+    from mergelang.interop import export_yaml
+    from mergelang.lang import ast, parse
+
+    try:
+        recipe.check(sources=False)
+    except RecipeError as error:
+        # What mergekit knows and we do not know yet can be exported all the same.
+        wrong = [each for each in error.diagnostics if each.is_error]
+        if any(each.code not in NOT_YET for each in wrong):
+            raise
+    tree, _ = parse(recipe.source)
+    outputs = {each.path.value: each for each in tree.statements if isinstance(each, ast.Output)}
+    if output is not None and output not in outputs:
+        raise UsageError("E1005", name=output, known=", ".join(outputs) or "none")
+    if not outputs:
+        raise UsageError("E1006", recipe=recipe.source.name)
+    if output is None and len(outputs) > 1:
+        raise UsageError("E1017", count=len(outputs), known=", ".join(outputs))
+    return export_yaml(tree, outputs[output or next(iter(outputs))], recipe.settings)
+
+
+def _read(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -106,9 +165,7 @@ def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) ->
         raise UsageError("E1002", path=str(path), offset=error.start) from error
     if "\0" in text:
         raise UsageError("E1002", path=str(path), offset=len(text.partition("\0")[0].encode()))
-    if path.suffix in (".yml", ".yaml"):
-        raise UsageError("E1003", path=str(path))
-    return Recipe(Source(str(path), text), path.parent.absolute(), chosen)
+    return text
 
 
 def _near(path: Path) -> str | None:

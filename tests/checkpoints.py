@@ -111,3 +111,15 @@ def write_arrays(folder: Path, tensors: Mapping[str, tuple[object, str]]) -> Pat
     }
     save_file(made, folder / "model.safetensors")
     return folder
+
+
+def write_import_zoo(folder: Path) -> Path:
+    """The models that the files of tests/yaml/ speak of: the zoo and some awkward names."""
+    write_zoo(folder)
+    for name in ("one/chat", "two/chat", "bf16", "7B-v0.1", "match"):
+        write_model(folder / name)
+    flat = {"weight": (8, 8), "bias": (8,)}
+    for name in ("other", "adapter"):
+        (folder / name).mkdir()
+    write_tensors(folder / "other" / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
+    return folder

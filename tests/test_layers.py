@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "stats": BASE,
     "record": BASE | CORE | {"check", "graph", "plan", "run", "draw"},
     "interop": BASE | {"lang"},
-    "api": BASE | CORE | {"check", "graph", "plan", "run", "record"},
+    "api": BASE | CORE | {"check", "graph", "plan", "run", "record", "interop"},
     "cli": BASE | CORE | {"check", "graph", "plan", "run", "draw", "record", "api", "stats", "tui"},
     "tui": BASE | CORE | {"check", "graph", "plan", "run", "draw", "record", "api"},
     "lsp": BASE | CORE | {"check", "graph", "plan", "draw", "api"},
@@ -42,6 +42,7 @@ OWNERS = {
     "safetensors": {"stats"},
     "textual": {"tui"},
     "huggingface_hub": {"models"},
+    "yaml": {"interop"},
 }
 
 
@@ -99,5 +100,6 @@ def test_the_operators_and_their_signatures_need_no_torch():
 def test_the_command_line_starts_without_the_engine():
     modules = loaded("import mergelang.cli.app")
     assert not modules & {
-        "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers"
+        "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers",
+        "yaml",
     }  # fmt: skip

@@ -15,7 +15,7 @@ from mergelang.cli.arguments import parse_count, parse_setting, parse_size
 from mergelang.cli.command import argument, command, dispatch
 from mergelang.errors import MergelangError, UsageError
 
-RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file")
+RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
 OUTPUTS = argument(
     "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
 )
@@ -90,6 +90,31 @@ def fmt(options: Any) -> int:
     from mergelang.cli.formatting import format_files
 
     return format_files(options.recipes, check=options.check, diff=options.diff)
+
+
+@command(
+    argument("config", metavar="FILE.yml", type=Path, help="a YAML file of mergekit"),
+    argument("-o", dest="into", metavar="FILE.merge", type=Path, help="writes it there"),
+    name="import",
+)
+def import_command(options: Any) -> None:
+    """Prints the recipe that does what a mergekit file says."""
+    from mergelang.cli.convert import import_recipe
+
+    import_recipe(options.config, options.into)
+
+
+@command(
+    RECIPE, SETTINGS,
+    argument("output", metavar="OUTPUT", nargs="?", help="as the recipe names it; the only one"),
+    argument("-o", dest="into", metavar="FILE.yml", type=Path, help="writes it there"),
+    name="export",
+)  # fmt: skip
+def export_command(options: Any) -> None:
+    """Prints the mergekit file that does what a recipe says, where it fits."""
+    from mergelang.cli.convert import export_recipe
+
+    export_recipe(_load(options), options.output, options.into)
 
 
 @command(RECIPE, OUTPUTS, INTO, SETTINGS, JSON)

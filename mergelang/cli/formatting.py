@@ -34,9 +34,12 @@ def format_file(path: Path, *, write: bool, diff: bool) -> bool:
     The file is replaced in one step and keeps its mode; a link stays a link. Raises RecipeError for
     a wrong recipe, UsageError for a file that cannot be read or written.
     """
-    from mergelang.api import load
+    from mergelang.api import YAML, load
     from mergelang.lang import format, parse
 
+    if path.suffix in YAML:
+        recipe = str(path.with_suffix(".merge"))
+        raise UsageError("E1003", path=str(path), command="fmt", recipe=recipe)
     source = load(path).source
     tree, found = parse(source)
     if any(each.is_error for each in found):

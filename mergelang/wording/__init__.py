@@ -7,6 +7,8 @@ present (and not None) is shown.
 
 from mergelang.errors import Diagnostic
 from mergelang.source import draw_spans
+from mergelang.wording.exports import EXPORT
+from mergelang.wording.imports import IMPORT
 from mergelang.wording.kind import Kind, fill
 from mergelang.wording.language import LANGUAGE
 from mergelang.wording.models import MODELS
@@ -17,6 +19,7 @@ from mergelang.wording.usage import USAGE
 
 KINDS: dict[str, Kind] = {
     **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **USAGE,
+    **IMPORT, **EXPORT,
 }  # fmt: skip
 
 

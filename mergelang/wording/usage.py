@@ -14,9 +14,12 @@ USAGE: dict[str, Kind] = {
         explain="A recipe is a UTF-8 text file.\n",
     ),
     "E1003": Kind(
-        "{path} is a YAML file, and this version reads .merge recipes only",
-        help=("write the recipe in the language of grammar/REFERENCE.md",),
-        explain="Reading mergekit's YAML files is planned and not in this version.\n",
+        "{path} is a file of mergekit: `{command}` takes recipes",
+        help=("`mergelang import {path} -o {recipe}` makes a recipe of it",),
+        explain="""\
+`check`, `plan`, `graph`, `run` and `tui` take mergekit's YAML files as they are. What works on the
+text of a recipe, such as `fmt`, takes recipes only.
+""",
     ),
     "E1004": Kind(
         "`-o` redirects one output, and this run has {count}",
@@ -87,6 +90,11 @@ or a pipe.
     "E1016": Kind(
         "cannot write {path}: {reason}",
         help=("check that the file and its folder may be written",),
-        explain="The formatted recipe could not be written; the file is as it was before.\n",
+        explain="The file could not be written; what was there is as it was before.\n",
+    ),
+    "E1017": Kind(
+        "the recipe has {count} outputs, and one is exported at a time",
+        help=("name it: `mergelang export RECIPE OUTPUT`; they are {known}",),
+        explain="A file of mergekit makes one model.\n",
     ),
 }
