@@ -78,11 +78,12 @@ def multislerp(*x: Array, weight: list[float], normalize_weights: bool, eps: flo
     if len(x) == 1:
         return x[0]
     w = np.array(weight) / (sum(weight) if normalize_weights else 1)
-    direction = weighted([unit(each) for each in x], w)
+    lengths = np.sqrt([(each * each).sum() for each in x])
+    direction = sum(by * each / (size + eps) for by, each, size in zip(w, x, lengths, strict=True))
     length = np.sqrt((direction * direction).sum())
     if length < eps:
         return weighted(x, w)
-    return direction / length * sum(w * np.sqrt([(each * each).sum() for each in x]))
+    return direction / length * sum(w * lengths) * math.cos(eps)
 
 
 def karcher(*x: Array, max_iter: int, tol: float) -> Array:
@@ -294,7 +295,7 @@ def sce(*d: Array, select_topk: float, epsilon: float, lambda_: float) -> Array:
     chosen = list(d)
     if select_topk < 1:
         variance = np.var(d, axis=0)
-        count = count_of(select_topk, np.count_nonzero(variance))
+        count = math.floor(select_topk * np.count_nonzero(variance) + 1e-9)
         mask = np.zeros(variance.size, dtype=bool)
         mask[np.argsort(-variance.reshape(-1), kind="stable")[:count]] = True
         chosen = [np.where(mask.reshape(x.shape), x, 0) for x in d]

@@ -109,6 +109,7 @@ def test_the_kth_largest_magnitude_and_the_largest_of_what_is_not_zero(tmp_path)
         assert np.array_equal(value_of(x * 0 + e.kth(x, k)), np.full(a.shape, magnitudes[k - 1]))
     kept = value_of(e.where(e.top_nonzero(x, 0.5), x, 0))
     assert np.count_nonzero(kept) == np.count_nonzero(a) // 2
+    assert not value_of(e.where(e.top_nonzero(x, 1e-5), x, 0)).any()
     nothing = stored(tmp_path, "nothing", np.zeros(9, dtype=np.float32))
     assert not value_of(e.where(e.top_nonzero(nothing, 0.5), nothing + 1, 0)).any()
 

@@ -42,9 +42,10 @@ def sce(
     """Selects where the tasks differ most, calculates weights from energies, erases minorities.
 
     Of the elements whose variance over the inputs is not 0, the share `select_topk` of largest
-    variance takes part. Each input weighs as the sum of its squares there does. mergekit counts
-    sums of weights below 1e-6 as nothing: with mean squares, as there, task vectors of real
-    fine-tunes all weigh the same. `epsilon: 1e-6` does as mergekit.
+    variance takes part (in a tensor where that is less than one element, none). Each input weighs
+    as the sum of its squares there does. mergekit counts sums of weights below 1e-6 as nothing:
+    with mean squares, as there, task vectors of real fine-tunes all weigh the same. `epsilon: 1e-6`
+    does as mergekit.
     """
     count = len(deltas)
     chosen = list(deltas)

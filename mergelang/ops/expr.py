@@ -332,7 +332,7 @@ def top_count(x: Value, k: int) -> Value:
 
 
 def top_nonzero(x: Value, density: Number) -> Value:
-    """As `top`, with n the number of elements that are not zero."""
+    """As `top`, with n the number of elements that are not zero; none if that is less than one."""
     return _chosen(x, make(CHOICE, "top", (x.expr,), Fraction(density).limit_denominator(10**9)))
 
 

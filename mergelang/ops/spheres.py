@@ -99,8 +99,10 @@ def multislerp(
 ) -> Alike:
     """The weighted mean of directions, with the weighted mean of lengths.
 
-    With a base, of the task vectors. Where the directions cancel out (|m| below `eps`), the result is the weighted sum. One input is
-    returned as it is. Use it in place of `slerp` for more than two models.
+    With a base, of the task vectors. Where the directions cancel out (|m| below `eps`), the result
+    is the weighted sum. One input is returned as it is. Use it in place of `slerp` for more than
+    two models. As in mergekit `eps` is also added to the lengths |x_i| in m, and the result is
+    times cos(eps), which is felt with a large one alone.
     """
     if len(inputs) == 1:
         return inputs[0]
@@ -148,12 +150,15 @@ def chordal_mean(products: list[float], *, weights: tuple[float, ...], eps: floa
     """Coefficients of `multislerp` over the inputs, from the lower triangle of their products."""
     gram = _symmetric(products)
     lengths = [math.sqrt(gram[i][i]) for i in range(len(gram))]
-    direction = [w / length if length else 0.0 for w, length in zip(weights, lengths, strict=True)]
+    direction = [
+        w / (length + eps) if length else 0.0 for w, length in zip(weights, lengths, strict=True)
+    ]
     size = _length(gram, direction)
     if size < eps or not size:
         return list(weights)
     mean = math.fsum(w * length for w, length in zip(weights, lengths, strict=True))
-    return [each / size * mean for each in direction]
+    # mergekit steps from the mean direction along a tangent, which is of length 0, plus eps.
+    return [each / size * mean * math.cos(eps) for each in direction]
 
 
 def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[float]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mergelang.ops.expr import COLUMNS, ROWS, Expr, share_of
+from mergelang.ops.expr import COLUMNS, ROWS, Expr
 from mergelang.plan.cost import matrix
 from mergelang.run.kernel import kernel
 from mergelang.run.machine import Choice, Machine
@@ -222,7 +222,7 @@ class Top:
 
     def end(self) -> bool:
         if isinstance(self._k, Fraction):
-            self._k = share_of(self._k, self._nonzero)
+            self._k = int(self._k * self._nonzero)
         if self._k == 0:
             self.value: Any = Choice(math.inf, 0, 0)
             return True

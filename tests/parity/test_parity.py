@@ -1,0 +1,123 @@
+"""mergekit's own configs, run by mergelang, give what mergekit 0.1.5 gives.
+
+The golden files hold mergekit's answers (`make_golden.py`); here each config is read from them,
+imported, run, and compared. Methods that drop at random are in `test_parity_random.py`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mergelang import load
+from tests.parity import golden, zoo
+from tests.parity.cases import CASES, HALF, MIXTURES, TIED
+from tests.parity.truth import TRUTHS, fusion_is_close
+
+CLOSE = 1e-5
+"""Of a tensor's largest magnitude: as near as float32 arithmetic in another order comes."""
+
+EXTRA = {"bert": "cls.predictions.transform."}
+"""What mergekit loses, since its table of the architecture does not name it."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    zoo.write(folder)
+    return folder
+
+
+def merged(text: str, models: Path, into: Path) -> dict[str, np.ndarray]:
+    """The tensors that a mergekit config gives, its models in the folder `models`."""
+    recipe = models / "config.yml"
+    recipe.write_text(text)
+    load(recipe).run(into=into)
+    return golden.read_file(into / "model.safetensors").tensors
+
+
+def test_the_golden_files_were_made_of_these_models_and_configs() -> None:
+    digest = zoo.digest()
+    for name, text in (CASES | HALF | TIED | MIXTURES).items():
+        provenance = golden.read(name).provenance
+        assert provenance["config"] == text, f"{name}: make it anew with make_golden.py {name}"
+        assert provenance["models"] == digest, "the models of zoo.py are not those of the files"
+        assert provenance["mergekit"] == "0.1.5"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_answer_is_that_of_mergekit(name: str, models: Path, tmp_path: Path) -> None:
+    theirs = golden.read(name).tensors
+    ours = merged(CASES[name], models, tmp_path / "out")
+    extra = EXTRA.get(name.partition("-")[0], "nothing")
+    assert {each for each in ours if not each.startswith(extra)} == set(theirs)
+    for tensor, expected in theirs.items():
+        errors = np.abs(ours[tensor].astype(np.float64) - expected)
+        if name.startswith("arcee_fusion"):
+            errors[unsure(CASES[name], tensor)] = 0
+        limit = CLOSE * np.abs(expected).max()
+        assert errors.max() <= limit, f"{tensor} is off by {errors.max()}"
+
+
+def unsure(text: str, tensor: str) -> np.ndarray:
+    """Where mergekit's float32 divergences, sums that nearly cancel, choose by their rounding."""
+    member = next(each for each in ("other", "a", "c") if f"model: llama-{each}\n" in text)
+    base, tuned = (zoo.tensors("llama", each)[tensor] for each in ("base", member))
+    close = fusion_is_close(base.astype(np.float64), tuned.astype(np.float64)) & (tuned != base)
+    assert close.mean() < 0.1
+    return close
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_a_selection_among_equals_takes_as_many(name: str, models: Path, tmp_path: Path) -> None:
+    theirs = golden.read(name).tensors
+    ours = merged(TIED[name], models, tmp_path / "out")
+    base, tuned = zoo.tensors("half", "base"), zoo.tensors("half", "a")
+    for tensor, expected in theirs.items():
+        kept, kept_there = ours[tensor] != base[tensor], expected != base[tensor]
+        assert kept.sum() == kept_there.sum(), tensor
+        differ = np.abs(tuned[tensor] - base[tensor])[kept != kept_there]
+        # Those of one magnitude may be exchanged for one another, at each end of the selection.
+        for magnitude in np.unique(differ):
+            same = np.abs(tuned[tensor] - base[tensor]) == magnitude
+            assert kept[same].sum() == kept_there[same].sum(), tensor
+        both = kept & kept_there
+        np.testing.assert_allclose(ours[tensor][both], expected[both], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_bfloat16_loses_no_more_than_with_mergekit(
+    name: str, models: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    """Against the formula in float64 over the same bfloat16 inputs, by root mean square."""
+    theirs = golden.read(name).tensors
+    ours = merged(HALF[name], models, tmp_path / "out")
+    parts = [zoo.tensors("half", member) for member in ("base", "a", "b")]
+    errors = np.zeros(2)
+    for tensor, expected in theirs.items():
+        inputs = [part[tensor].astype(np.float64) for part in parts]
+        truth, certain = TRUTHS[name.removeprefix("half-")](*inputs)
+        for index, result in enumerate((ours[tensor], expected)):
+            errors[index] += ((result - truth)[certain] ** 2).sum()
+    ours_off, theirs_off = np.sqrt(errors)
+    print(f"{name}: error {ours_off:.3g} here, {theirs_off:.3g} there: {ours_off / theirs_off:.3f}")
+    assert 0 < ours_off <= theirs_off
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_has_the_parts_of_theirs(name: str, models: Path, tmp_path: Path) -> None:
+    """mergekit stores a layer's experts as two tensors, we as each expert's three matrices."""
+    theirs = dict(golden.read(name).tensors)
+    ours = merged(MIXTURES[name], models, tmp_path / "out")
+    experts = name.count("-")
+    block, place = "model.layers.0.block_sparse_moe.", "model.layers.0.mlp."
+    gates, ups, downs = (
+        np.stack([ours.pop(f"{block}experts.{each}.{matrix}.weight") for each in range(experts)])
+        for matrix in ("w1", "w3", "w2")
+    )
+    router, router_there = ours.pop(block + "gate.weight"), theirs.pop(place + "gate.weight")
+    assert router.shape == router_there.shape and np.unique(router).size > 1
+    ours[place + "experts.gate_up_proj"] = np.concatenate([gates, ups], axis=1)
+    ours[place + "experts.down_proj"] = downs
+    assert set(ours) == set(theirs)
+    assert all(np.array_equal(ours[tensor], expected) for tensor, expected in theirs.items())
