@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import mergelang
+from mergelang.cli.app import main
 from mergelang.errors import InputError, RecipeError
 from mergelang.stats import collect
 from tests.checkpoints import write_arrays
@@ -149,6 +150,16 @@ def test_gram_statistics_are_mean_products_of_inputs_and_serve_regmean(lab, tmp_
     before, after = load_file(lab / "model.safetensors"), load_file(tmp_path / "o/model.safetensors")
     for name in before:
         torch.testing.assert_close(after[name], before[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_command_says_what_it_wrote(lab, tmp_path, capsys):
+    (tmp_path / "data.txt").write_text("abc\nhgf\nab\n")
+    out = tmp_path / "f.safetensors"
+    words = ["stats", str(lab), "--data", str(tmp_path / "data.txt"), "--kind", "fisher"]
+    assert main([*words, "-o", str(out), "--limit", "2"]) == 0
+    assert capsys.readouterr().out == f"{out}: fisher statistics of {lab} on 2 texts\n"
+    with safe_open(out, "pt") as file:
+        assert file.metadata()["texts"] == "2"
 
 
 @pytest.mark.parametrize(

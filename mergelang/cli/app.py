@@ -199,6 +199,31 @@ def inspect(options: Any) -> None:
         show.model(facts)
 
 
+@command(
+    argument("model", metavar="MODEL", type=Path, help="a folder, with its tokenizer"),
+    argument("--data", metavar="FILE", type=Path, required=True,
+             help="texts: one a line, or .jsonl with text, or prompt and completion"),
+    argument("--kind", choices=("fisher", "gram"), required=True,
+             help="for the operator fisher, or for regmean"),
+    argument("-o", dest="into", metavar="FILE", type=Path, required=True,
+             help="the .safetensors file to write"),
+    argument("--length", metavar="N", type=parse_count, default=512,
+             help="tokens of a text that count at most (default: 512)"),
+    argument("--limit", metavar="N", type=parse_count, help="uses the first N texts"),
+)  # fmt: skip
+def stats(options: Any) -> None:
+    """Computes statistics of data on a model, for fisher and regmean."""
+    from mergelang.cli.progress import counting
+    from mergelang.stats import collect
+
+    with counting("texts") as say:
+        count = collect(
+            options.model, options.data, options.kind, options.into,
+            length=options.length, limit=options.limit, say=say,
+        )  # fmt: skip
+    print(f"{options.into}: {options.kind} statistics of {options.model} on {count} texts")
+
+
 @command(argument("name", metavar="NAME", nargs="?", help="an operator"), JSON)
 def ops(options: Any) -> None:
     """Lists the operators, or tells all about one."""

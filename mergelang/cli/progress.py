@@ -1,7 +1,7 @@
 """The events of a run: a line for each output, on a terminal under them a bar; or JSON lines."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mergelang.draw.units import size
@@ -62,3 +62,18 @@ def _bar() -> Iterator[events.Listener]:
             _line(event)
 
         yield listen
+
+
+@contextmanager
+def counting(things: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that is told how many of how many things are done; on a terminal it shows a bar."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(things, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)
