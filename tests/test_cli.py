@@ -391,7 +391,8 @@ def test_help_and_version(call):
     assert call("--version") == (0, f"mergelang {__version__}\n", "")
     names = re.findall(r"^  (\w+) {2,}", overview, re.MULTILINE)
     assert names == [
-        "check", "fmt", "plan", "run", "graph", "inspect", "ops", "explain", "tui"
+        "check", "fmt", "import", "export", "plan", "run", "graph", "inspect", "stats", "ops",
+        "explain", "tui",
     ]  # fmt: skip
     for name in names:
         code, out, err = call(name, "--help")
