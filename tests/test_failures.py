@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 import mergelang
 from mergelang.api import run
 from mergelang.errors import Cancelled, RecipeError, RunError
-from mergelang.run import events
+from mergelang.run import events, workers
 from mergelang.run.workers import Control
 from tests.checkpoints import write_arrays
 from tests.interpret import read_tensors
@@ -168,6 +169,25 @@ def test_an_interrupt_of_a_run_that_is_held_ends_it_and_leaves_nothing(two):
 
     with pytest.raises(KeyboardInterrupt):
         recipe(two, "mean(a, b)").run(listener=listen, control=control)
+    assert left(two) == []
+
+
+def test_an_interrupt_while_the_threads_start_waits_for_those_that_run(two, monkeypatch):
+    class Thread(threading.Thread):
+        started: ClassVar = []
+
+        def start(self) -> None:
+            if self.started:
+                raise KeyboardInterrupt
+            self.started.append(self)
+            super().start()
+
+    monkeypatch.setattr(workers, "Thread", Thread)
+    control = Control()
+    control.pause()
+    with pytest.raises(KeyboardInterrupt):
+        recipe(two, "mean(a, b)").run(threads=2, control=control)
+    assert not Thread.started[0].is_alive()
     assert left(two) == []
 
 
