@@ -326,3 +326,5 @@ RANDOM = {
     )
 }  # fmt: skip
 """Methods that drop at random, on models of one layer."""
+
+EVERY = CASES | HALF | TIED | MIXTURES | RANDOM

@@ -63,8 +63,7 @@ def statistics(text: str) -> dict[str, torch.Tensor]:
 def main() -> None:
     if version("mergekit") != MERGEKIT:
         sys.exit(f"these files are made with mergekit {MERGEKIT}, not {version('mergekit')}")
-    texts = cases.CASES | cases.HALF | cases.TIED | cases.RANDOM | cases.MIXTURES
-    chosen = sys.argv[1:] or list(texts)
+    chosen = sys.argv[1:] or list(cases.EVERY)
     provenance = {
         "mergekit": MERGEKIT, "torch": version("torch"), "models": zoo.digest(),
     }  # fmt: skip
@@ -80,7 +79,7 @@ def main() -> None:
             tokenizer_object=words, bos_token="<s>", eos_token="<s>"
         ).save_pretrained("one-base")  # mergekit-moe asks for one
         for name in chosen:
-            text = texts[name]
+            text = cases.EVERY[name]
             result = statistics(text) if name in cases.RANDOM else merge(text, name)
             path = golden.FOLDER / f"{name}.safetensors"
             save_file(result, path, {**provenance, "config": text})

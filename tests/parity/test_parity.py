@@ -11,7 +11,7 @@ import pytest
 
 from mergelang import load
 from tests.parity import golden, zoo
-from tests.parity.cases import CASES, HALF, MIXTURES, TIED
+from tests.parity.cases import CASES, EVERY, HALF, MIXTURES, TIED
 from tests.parity.truth import TRUTHS, fusion_is_close
 
 CLOSE = 1e-5
@@ -37,8 +37,9 @@ def merged(text: str, models: Path, into: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_golden_files_were_made_of_these_models_and_configs() -> None:
+    assert {path.stem for path in golden.FOLDER.iterdir()} == set(EVERY)
     digest = zoo.digest()
-    for name, text in (CASES | HALF | TIED | MIXTURES).items():
+    for name, text in EVERY.items():
         provenance = golden.read(name).provenance
         assert provenance["config"] == text, f"{name}: make it anew with make_golden.py {name}"
         assert provenance["models"] == digest, "the models of zoo.py are not those of the files"
