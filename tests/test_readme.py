@@ -1,6 +1,6 @@
 """The README is true: its recipes are checked, its commands and its Python run, its tables hold.
 
-`merge` blocks are files, named in their first line; `text` is what the `sh` block before it prints.
+`merge` and `yaml` blocks are files, named in their first line; `text` is what the `sh` block before it prints.
 To write the generated parts anew: MERGELANG_WRITE_README=1 pytest tests/test_readme.py
 """
 
@@ -24,21 +24,22 @@ README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(each[1], each[2]) for each in BLOCK.finditer(TEXT)]
-RECIPES = {text.split()[1]: text for tag, text in BLOCKS if tag == "merge"}
+FILES = {text.split()[1]: text for tag, text in BLOCKS if tag in ("merge", "yaml")}
+RECIPES = [name for name in FILES if name.endswith(".merge")]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     for seed, name in enumerate(("base", "chat", "math")):
         write_model(tmp_path / "models" / name, seed=seed, layers=32)
-    for name, text in RECIPES.items():
+    for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    assert {tag for tag, _ in BLOCKS} == {"sh", "merge", "python", "text"}
+    assert {tag for tag, _ in BLOCKS} == {"sh", "merge", "yaml", "python", "text"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
