@@ -1,6 +1,7 @@
 """The README is true: its recipes are checked, its commands and its Python run, its tables hold.
 
-`merge` and `yaml` blocks are files, named in their first line; `text` is what the `sh` block before it prints.
+`merge` and `yaml` blocks are files, named in their first line; `text` is what the `sh` block before
+it prints.
 To write the generated parts anew: MERGELANG_WRITE_README=1 pytest tests/test_readme.py
 """
 
