@@ -10,7 +10,7 @@ import pytest
 import mergelang
 from mergelang.errors import RunError
 from mergelang.models.headers import read_header
-from mergelang.run.execute import minimum_memory
+from mergelang.plan.memory import minimum_memory
 from tests.checkpoints import write_arrays
 
 MIB = 1 << 20

@@ -89,9 +89,9 @@ class Pool:
     def run(self) -> None:
         """Returns when all jobs are done; raises the first failure of any thread."""
         threads = [Thread(target=self._work, args=(m,), daemon=True) for m in self._machines]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.2)
@@ -100,7 +100,8 @@ class Pool:
             self._fail(error)
             self._control.cancel()  # Threads that are held would never end.
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # the interrupt may come before all have started
+                    thread.join()
         if self._failure is not None:
             raise self._failure
 
