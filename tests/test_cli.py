@@ -8,6 +8,7 @@ import pytest
 
 from mergelang import __version__
 from mergelang.cli.app import main
+from mergelang.cli.command import COMMANDS
 from tests.checkpoints import write_model
 
 RECIPE = """\
@@ -390,10 +391,7 @@ def test_help_and_version(call):
     assert call("-h")[1] == overview and call() == (2, "", overview)
     assert call("--version") == (0, f"mergelang {__version__}\n", "")
     names = re.findall(r"^  (\w+) {2,}", overview, re.MULTILINE)
-    assert names == [
-        "check", "fmt", "import", "export", "plan", "run", "graph", "inspect", "stats", "ops",
-        "explain", "tui",
-    ]  # fmt: skip
+    assert names == list(COMMANDS)
     for name in names:
         code, out, err = call(name, "--help")
         assert (code, err) == (0, "")

@@ -92,31 +92,6 @@ def fmt(options: Any) -> int:
     return format_files(options.recipes, check=options.check, diff=options.diff)
 
 
-@command(
-    argument("config", metavar="FILE.yml", type=Path, help="a YAML file of mergekit"),
-    argument("-o", dest="into", metavar="FILE.merge", type=Path, help="writes it there"),
-    name="import",
-)
-def import_command(options: Any) -> None:
-    """Prints the recipe that does what a mergekit file says."""
-    from mergelang.cli.convert import import_recipe
-
-    import_recipe(options.config, options.into)
-
-
-@command(
-    RECIPE, SETTINGS,
-    argument("output", metavar="OUTPUT", nargs="?", help="as the recipe names it; the only one"),
-    argument("-o", dest="into", metavar="FILE.yml", type=Path, help="writes it there"),
-    name="export",
-)  # fmt: skip
-def export_command(options: Any) -> None:
-    """Prints the mergekit file that does what a recipe says, where it fits."""
-    from mergelang.cli.convert import export_recipe
-
-    export_recipe(_load(options), options.output, options.into)
-
-
 @command(RECIPE, OUTPUTS, INTO, SETTINGS, JSON)
 def plan(options: Any) -> None:
     """Shows what a run would do: tensors, passes, bytes, memory, disk."""
@@ -238,6 +213,31 @@ def explain(options: Any) -> None:
     from mergelang.cli import show
 
     show.explanation(options.code)
+
+
+@command(
+    argument("config", metavar="FILE.yml", type=Path, help="a YAML file of mergekit"),
+    argument("-o", dest="into", metavar="FILE.merge", type=Path, help="writes it there"),
+    name="import",
+)
+def import_command(options: Any) -> None:
+    """Prints the recipe that does what a mergekit file says."""
+    from mergelang.cli.convert import import_recipe
+
+    import_recipe(options.config, options.into)
+
+
+@command(
+    RECIPE, SETTINGS,
+    argument("output", metavar="OUTPUT", nargs="?", help="as the recipe names it; the only one"),
+    argument("-o", dest="into", metavar="FILE.yml", type=Path, help="writes it there"),
+    name="export",
+)  # fmt: skip
+def export_command(options: Any) -> None:
+    """Prints the mergekit file that does what a recipe says, where it fits."""
+    from mergelang.cli.convert import export_recipe
+
+    export_recipe(_load(options), options.output, options.into)
 
 
 @command(RECIPE, SETTINGS)

@@ -100,7 +100,7 @@ class Pool:
             self._fail(error)
             self._control.cancel()  # Threads that are held would never end.
             for thread in threads:
-                if thread.ident is not None:  # The interrupt may come before all have started.
+                if thread.ident is not None:  # the interrupt may come before all have started
                     thread.join()
         if self._failure is not None:
             raise self._failure
