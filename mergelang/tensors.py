@@ -67,7 +67,7 @@ class Place:
 
     @property
     def depth(self) -> Fraction:
-        """0 in the first layer, 1 in the last; 0 outside the layers and where there is one layer."""
+        """0 in the first layer, 1 in the last; 0 outside the layers and where is only one."""
         return _depth(self.layer, self.layers)
 
 

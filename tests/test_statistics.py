@@ -15,7 +15,10 @@ from mergelang.errors import InputError, RecipeError
 from mergelang.stats import collect
 from tests.checkpoints import write_arrays
 
-SHAPES = {"layers.0.w": (5, 8), "layers.0.bias": (5,), "layers.1.w": (6, 6), "scalar": (), "empty": (0, 3)}
+SHAPES = {
+    "layers.0.w": (5, 8), "layers.0.bias": (5,), "layers.1.w": (6, 6), "scalar": (),
+    "empty": (0, 3),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -41,11 +44,14 @@ def merged(folder: Path, expression: str) -> dict[str, np.ndarray]:
 
 
 def read(folder: Path, kind: str = "") -> list[dict[str, np.ndarray]]:
-    paths = [folder / (f"{n}.{kind}.safetensors" if kind else f"{n}/model.safetensors") for n in "ab"]
+    form = f"{{}}.{kind}.safetensors" if kind else "{}/model.safetensors"
+    paths = [folder / form.format(name) for name in "ab"]
     return [{k: v.double().numpy() for k, v in load_file(path).items()} for path in paths]
 
 
-FISHER = 'fisher(a { stats: "a.fisher.safetensors", weight: 0.3 }, b { stats: "b.fisher.safetensors" }'
+FISHER = (
+    'fisher(a { stats: "a.fisher.safetensors", weight: 0.3 }, b { stats: "b.fisher.safetensors" }'
+)
 REGMEAN = 'regmean(a { stats: "a.gram.safetensors" }, b { stats: "b.gram.safetensors", weight: 2 }'
 
 
@@ -142,12 +148,13 @@ def test_gram_statistics_are_mean_products_of_inputs_and_serve_regmean(lab, tmp_
         network(input_ids=torch.tensor([tokens]))
     x = torch.cat([each[0] for each in seen])
     truth = x.T @ x / 7
-    torch.testing.assert_close(found["model.layers.1.mlp.down_proj.weight"], truth, rtol=1e-4, atol=1e-7)
+    gram = found["model.layers.1.mlp.down_proj.weight"]
+    torch.testing.assert_close(gram, truth, rtol=1e-4, atol=1e-7)
     with safe_open(out, "pt") as file:
         assert file.metadata()["mergelang.stats"] == "gram"
-    text = f'model a = "{lab}"\noutput "{tmp_path / "o"}" = regmean(a {{ stats: "{out}" }}, a {{ stats: "{out}" }})\n'
-    mergelang.load(text).run()
-    before, after = load_file(lab / "model.safetensors"), load_file(tmp_path / "o/model.safetensors")
+    one = f'a {{ stats: "{out}" }}'
+    mergelang.load(f'model a = "{lab}"\noutput "{tmp_path}/o" = regmean({one}, {one})\n').run()
+    before, after = (load_file(path / "model.safetensors") for path in (lab, tmp_path / "o"))
     for name in before:
         torch.testing.assert_close(after[name], before[name], rtol=1e-4, atol=1e-5)
 

@@ -66,7 +66,7 @@ def _bar() -> Iterator[events.Listener]:
 
 @contextmanager
 def counting(things: str) -> Iterator[Callable[[int, int], None]]:
-    """A function that is told how many of how many things are done; on a terminal it shows a bar."""
+    """A function that is told how many of how many things are done; shows a bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return

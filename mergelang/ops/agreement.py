@@ -18,7 +18,6 @@ from mergelang.ops.expr import (
 )  # fmt: skip
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Integer, Number
-from mergelang.ops.task_vectors import summed
 
 
 def _sum(values: Sequence[Value]) -> Value:

@@ -8,6 +8,7 @@ from mergelang.ops.expr import weighted_mean, weighted_sum
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Number
 
+
 def _linear_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
     weights = options["weight"]
     total = sum((w * m for w, m in zip(weights, masses, strict=True)), Fraction(0))

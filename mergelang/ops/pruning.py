@@ -29,10 +29,11 @@ def breadcrumbs(
 ) -> Delta:
     """Drops the largest and the smallest elements of each task vector, and adds up what is left.
 
-    Written out: `breadcrumbs(a { weight: 0.7 }, b, density: 0.5, gamma: 0.1, base: base)` is `base +
-    0.7 * trim(a - base, density: 0.5, gamma: 0.1) + trim(b - base, density: 0.5, gamma: 0.1)`.
-    The largest elements are often
-    outliers of one training run; use it where `ties` carries too much of them over.
+    Written out: `breadcrumbs(a { weight: 0.7 }, b, density: 0.5, gamma: 0.1, base: base)` is
+    `base + 0.7 * trim(a - base, density: 0.5, gamma: 0.1)
+    + trim(b - base, density: 0.5, gamma: 0.1)`.
+    The largest elements are often outliers of one training run; use it where `ties` carries too
+    much of them over.
     """
     return summed(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 

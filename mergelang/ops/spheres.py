@@ -61,8 +61,9 @@ def nuslerp(
 ) -> Alike:
     """Spherical interpolation of two models or task vectors by their weights.
 
-    Linear only where they are parallel to the precision of float64. With `flatten: false` every row of a matrix (the weights into one output) is a vector of its
-    own; with `row_wise: true` too, every column is, which is what mergekit calls row-wise.
+    Linear only where they are parallel to the precision of float64. With `flatten: false` every row
+    of a matrix (the weights into one output) is a vector of its own; with `row_wise: true` too,
+    every column is, which is what mergekit calls row-wise.
     """
     (a, b), (first, second) = inputs, (Fraction(each) for each in weight)
     near = abs(first + second) < Fraction(1, 10**6)

@@ -5,7 +5,15 @@
 
 from fractions import Fraction
 
-from mergelang.ops.expr import Value, load, norm, structure, weighted_mean, weighted_sum, where, whole
+from mergelang.ops.expr import (
+    load,
+    norm,
+    structure,
+    weighted_mean,
+    weighted_sum,
+    where,
+    whole,
+)
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Each, Model, Number, Statistics
 

@@ -146,8 +146,9 @@ def darex(
 
     Written out: `darex(a, density: 0.1, q: 0.4, base: base)` is to rounding
     `base + drop(a - base, density: 0.1, rescale: none) / 0.4`.
-    For densities of a tenth and less: dividing by the density then makes the noise larger than the signal, and a larger `q`,
-    found on held-out data for the whole model or by layer, keeps most of the skill.
+    For densities of a tenth and less: dividing by the density then makes the noise larger than the
+    signal, and a larger `q`, found on held-out data for the whole model or by layer, keeps most of
+    the skill.
     """
     dropped = [
         drop(x, density=d, rescale="none", draw=draw) / by
@@ -168,7 +169,8 @@ def lines(
 
     Written out: `lines(a, alpha: 0.2, beta: 0.8, base: base)` is
     `base + curve(0.2, 1) * (a - base)`.
-    Outside the layers the factor is `alpha`. Shallow layers hold what all tasks share, so that scaling them less forgets less.
+    Outside the layers the factor is `alpha`. Shallow layers hold what all tasks share, so that
+    scaling them less forgets less.
     """
     depth = deltas[0].context.depth
     return summed(deltas, weight, False, Fraction(alpha) + Fraction(beta) * depth)

@@ -1,4 +1,4 @@
-"""Methods that go from a base towards fine-tunes, as far as a rule says: `model_stock` and others."""
+"""Methods that go from a base towards fine-tunes, as far as a rule says."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -61,7 +61,7 @@ def _sum(values: Sequence[Value]) -> Value:
     paper="mergekit's nearswap, after an idea of Alchemonaut",
 )  # fmt: skip
 def nearswap(x: Delta, *, t: Number(0)) -> Delta:
-    """Takes what is near the base from `x`, and moves the base towards `x` by at most `t` elsewhere.
+    """Takes what is near the base from `x`, and moves by at most `t` towards `x` elsewhere.
 
     Gives a model the tone of another one without its large differences.
     """

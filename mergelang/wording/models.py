@@ -189,8 +189,8 @@ a character that no name can have, or begins with the name of a user (`~user`) w
         ),
         explain="""\
 `fisher` and `regmean` weigh the elements of a model by statistics of data: for each tensor the mean
-squared gradients (`--kind fisher`, of the tensor's own shape), or for each linear layer the products
-of its inputs (`--kind gram`, inputs by inputs). The file has to be made of the same model.
+squared gradients (`--kind fisher`, of the tensor's own shape), or for each linear layer the
+products of its inputs (`--kind gram`, inputs by inputs). The file has to be made of the same model.
 """,
     ),
 }

@@ -7,7 +7,7 @@ STATISTICS: dict[str, Kind] = {
         "{path} holds no text of more than one token",
         label="nothing to learn from",
         help=("write one text a line, or .jsonl objects with `text`",),
-        explain="Statistics are made of texts: lines of a text file, or objects of a .jsonl file.\n",
+        explain="Statistics are made of texts: lines of a file, or objects of a .jsonl file.\n",
     ),
     "E1032": Kind(
         "`mergelang stats` runs the model with transformers, and {module} is not installed",

@@ -8,7 +8,7 @@ import torch
 
 
 def tsv(*deltas: torch.Tensor) -> torch.Tensor:
-    """Of each task an nth of its singular vectors (at least one); of all, the nearest orthogonal."""
+    """Of each task an nth of its singular vectors, one at least; of all the nearest orthogonal."""
     rank = min(deltas[0].shape)
     each = max(1, rank // len(deltas))
     left, values, right = [], [], []
