@@ -32,8 +32,11 @@ from mergelang.tensors import Extent, TensorType
 BLOCK, MASK, SCALAR, CHOICE = "block", "mask", "scalar", "choice"
 ROWS, COLUMNS, FILE = "rows", "columns", "file"
 
-REDUCTIONS = frozenset({"sum", "dot", "count", "largest", "greatest", "rowwise", "top", "kth"})
-"""What needs a pass over the whole tensor; the selections `top` and `kth` take several."""
+SELECTIONS = frozenset({"top", "kth"})
+"""What is found among the magnitudes of a whole tensor."""
+
+REDUCTIONS = SELECTIONS | {"sum", "dot", "count", "largest", "greatest", "rowwise"}
+"""What needs a pass over the whole tensor."""
 
 
 class Expr:

@@ -3,17 +3,33 @@
 from collections.abc import Mapping
 from math import prod
 
-from mergelang.ops.expr import BLOCK, COLUMNS, MASK, REDUCTIONS, ROWS, Expr, Extent
-from mergelang.tensors import TensorType
+from mergelang.ops.expr import (
+    BLOCK,
+    COLUMNS,
+    MASK,
+    REDUCTIONS,
+    ROWS,
+    SELECTIONS,
+    Expr,
+    Extent,
+)  # fmt: skip
+from mergelang.tensors import DTYPES, TensorType
 
 ROW_BLOCK = 1 << 16
 """Elements that a block of whole rows has at most, unless a single row is longer."""
 
+SAMPLED_FROM = 1 << 18
+"""Elements of a tensor from which on a selection looks at a sample before its pass."""
+
+GATHERED = 1 << 23
+"""Elements that a selection gathers at most, as the plan reckons."""
+
 
 def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
-    """Passes, bytes read over all passes, and bytes of whole tensors that are held, each at most.
+    """Passes, bytes read over all passes, and bytes of whole tensors that are held at most.
 
-    A selection reckons with a tie that has to be cut: without one it takes a pass less.
+    Each reduction takes a pass, with all others that are ready. A selection that its sample misled
+    takes two more, which is not reckoned with.
     """
     wide = any(extent.type.dtype == "F64" for extent in loads(root))
     ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
@@ -25,46 +41,54 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
             held += (len(expr.args) - len(files) + 2) * type.count + 3 * sum(files)
             after += 1
         elif expr.op in REDUCTIONS:
-            after += _turns(expr, wide)
+            held += min(type.count, GATHERED) if expr.op in SELECTIONS else 0
+            after += 1
         ready[expr] = after
-    passes = ready[root] + 1
-    # A stored tensor is read in each pass that needs it: the last one of its users counts on.
-    reads = sum(
-        extent.type.nbytes * len(turns) for extent, turns in _uses(root, ready, passes).items()
-    )
-    return passes, reads, held * (8 if wide else 4)
+    return ready[root] + 1, _reads(root, ready, type), held * (8 if wide else 4)
 
 
-def _turns(expr: Expr, wide: bool) -> int:
-    """Passes of one reduction. A selection takes one for each 16 bits of the numbers, and `top` one
-    more for ties."""
-    if expr.op not in ("top", "kth"):
-        return 1
-    return (4 if wide else 2) + (expr.op == "top")
-
-
-def _uses(root: Expr, ready: Mapping[Expr, int], passes: int) -> dict[Extent, set[int]]:
-    """For each stored tensor the passes in which it is read."""
-    uses: dict[Extent, set[int]] = {}
-
-    def mark(targets: tuple[Expr, ...], turns: range) -> None:
-        stack, seen = list(targets), set()
-        while stack:
-            expr = stack.pop()
-            if expr in seen:
-                continue
-            seen.add(expr)
-            if expr.op in ("load", "stored"):
-                uses.setdefault(expr.attr, set()).update(turns)
-            elif expr.op != "whole" and expr.kind in (BLOCK, MASK):
-                stack.extend(expr.args)
-
-    mark((root,), range(passes - 1, passes))
+def _reads(root: Expr, ready: Mapping[Expr, int], type: TensorType) -> int:
+    """Bytes read: each stored tensor in every pass that needs it, and samples."""
+    targets: dict[int, list[Expr]] = {ready[root]: [root]}
+    sampled: dict[int, list[Expr]] = {}
     for expr in ready:
         if expr.op == "whole" or expr.op in REDUCTIONS:
-            start = max((ready[arg] for arg in expr.args), default=0)
-            mark(expr.args, range(start, ready[expr]))
-    return uses
+            turn = ready[expr] - 1
+            targets.setdefault(turn, []).extend(expr.args)
+            if expr.op in SELECTIONS and type.count > SAMPLED_FROM:
+                sampled.setdefault(turn, []).extend(expr.args)
+    whole = sum(extent.type.nbytes for each in targets.values() for extent in _read_by(each))
+    piece = sum(size for _, size in sample_pieces(type.count, row_block(root, type)))
+    widths = (DTYPES[e.type.dtype] for each in sampled.values() for e in _read_by(each))
+    return whole + piece * sum(widths)
+
+
+def _read_by(targets: list[Expr]) -> set[Extent]:
+    """The stored tensors that a pass reads to evaluate some expressions."""
+    found: set[Extent] = set()
+    stack, seen = list(targets), set()
+    while stack:
+        expr = stack.pop()
+        if expr in seen:
+            continue
+        seen.add(expr)
+        if expr.op in ("load", "stored"):
+            found.add(expr.attr)
+        elif expr.op != "whole" and expr.kind in (BLOCK, MASK):
+            stack.extend(expr.args)
+    return found
+
+
+def sample_pieces(count: int, rows: int) -> list[tuple[int, int]]:
+    """Starts and sizes of the pieces of a tensor of `count` elements that a sample is made of.
+
+    `rows`: elements of a block where rows have to stay together, which the pieces then are.
+    """
+    size = rows or 1 << 10
+    blocks = -(-count // size)
+    pieces = 8 if rows else 64
+    starts = {i * (blocks - 1) // (pieces - 1) * size for i in range(pieces)}
+    return [(start, min(size, count - start)) for start in sorted(starts)]
 
 
 def order(root: Expr) -> list[Expr]:

@@ -7,17 +7,12 @@ import numpy as np
 
 from mergelang.errors import RunError
 from mergelang.ops.expr import Extent
+from mergelang.run.finite import nonfinite
 from mergelang.run.machine import Files
 from mergelang.run.writer import TensorFile
 
 SPAN_BYTES = 16 << 20
 _CHUNK = 1 << 20
-
-_EXPONENT = {
-    "F64": (np.dtype("<i8"), 0x7FF0000000000000), "F32": (np.dtype("<i4"), 0x7F800000),
-    "F16": (np.dtype("<i2"), 0x7C00), "BF16": (np.dtype("<i2"), 0x7F80),
-}  # fmt: skip
-
 
 class Copy:
     """Copies the first of `sources` to `sink`; further sources must hold the same bytes."""
@@ -74,13 +69,10 @@ class Copy:
                 )  # fmt: skip
 
     def _check(self, chunk: np.ndarray, start: int) -> None:
-        if self._allow or self.type.dtype not in _EXPONENT or not len(chunk):
-            return
-        kind, mask = _EXPONENT[self.type.dtype]
-        magnitudes = chunk.view(kind) & kind.type(np.iinfo(kind).max)
-        if magnitudes.max() >= mask:
-            position = int(np.argmax(magnitudes >= mask)) + start // kind.itemsize
+        position = None if self._allow else nonfinite(chunk, self.type.dtype)
+        if position is not None:
+            width = self.type.nbytes // self.type.count
             raise RunError(
-                "E0903", tensor=self.name, path=self._source.path, position=position,
-                value="NaN or infinity",
+                "E0903", tensor=self.name, path=self._source.path,
+                position=position + start // width, value="NaN or infinity",
             )  # fmt: skip

@@ -123,7 +123,12 @@ class _Run:
             folder.open()
             jobs = self._jobs(output, folder, files, allow_nonfinite)
             budget = max(0, self.memory - PROCESS)
-            Pool(jobs, self.machines, done, self.control, budget, self.progress).run()
+
+            def tick() -> None:
+                folder.start_writeback()
+                self.progress()
+
+            Pool(jobs, self.machines, done, self.control, budget, tick).run()
             folder.write_headers()
             folder.add(output.documents, output.sidecars)
             digests = {task.name: digests[task.name] for task in output.tasks}

@@ -8,20 +8,19 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from mergelang.errors import RunError
 from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
-from mergelang.plan.cost import row_block
+from mergelang.plan.cost import row_block, sample_pieces
+from mergelang.run.finite import nonfinite
 from mergelang.run.kernel import kernel
 from mergelang.run.machine import TORCH, Files, Machine
 from mergelang.run.reduce import UNIT, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
 from mergelang.tensors import TensorType
-
-_LIMIT = {"F16": 65520.0, "BF16": 3.3961775292304601e38}
-"""Magnitudes from which on rounding to the dtype gives infinity."""
 
 
 class Sink(Protocol):
@@ -45,8 +44,8 @@ class Job:
         allow_nonfinite: bool = False,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
-        rows = row_block(root, type)
-        self.block, self._unit = (rows, rows) if rows else (block, UNIT)
+        self._rows = row_block(root, type)
+        self.block = self._rows or block
         self.files = files
         self.count = type.count
         self.passes = 0
@@ -67,25 +66,28 @@ class Job:
 
     def spans(self) -> range:
         """The numbers of the spans of the current pass."""
-        return range(max(1, -(-self.count // self._span)))
+        return range(1 if self._sampling else max(1, -(-self.count // self._span)))
 
     def run_span(self, machine: Machine, number: int) -> None:
         """One span of the current pass."""
+        if self._sampling:
+            self._sample(machine)
+            return
         first = number * self._span
         last = min(self.count, first + self._span)
         for expr in self._tape.loads:
             size = TORCH[expr.attr.type.dtype].itemsize
             begin = expr.attr.offset + first * size
             self.files.will_read(expr.attr.path, begin, 2 * (last - first) * size)
+        check = self._check_input if self._fresh_extents and not self._allow else None
         write = None
         if self._final:
             write = self.sink.open_span(first * TORCH[self.type.dtype].itemsize)
         for start in range(first, last, self.block):
             count = min(self.block, last - start)
             blocks = machine.run(
-                self._tape, start, count, self.dtype, self._held, self.type.shape,
-                self._check_input,
-            )  # fmt: skip
+                self._tape, start, count, self.dtype, self._held, self.type.shape, check
+            )
             if write is not None:
                 write(self._encode(machine, blocks[0], start))
             else:
@@ -94,8 +96,20 @@ class Job:
                     gather.add(machine, blocks[at : at + len(gather.targets)], start)
                     at += len(gather.targets)
 
+    def _sample(self, machine: Machine) -> None:
+        """Gives selections pieces of their tensors, before they take all of it."""
+        for start, count in sample_pieces(self.count, self._rows):
+            blocks = machine.run(self._tape, start, count, self.dtype, self._held, self.type.shape)
+            for gather, block in zip(self._sampling, blocks, strict=True):
+                gather.sample(machine, block)
+
     def end_pass(self) -> None:
         """Joins what the spans gathered and begins the next pass, or ends."""
+        if self._sampling:
+            for gather in self._sampling:
+                gather.sampled()
+            self._begin(self._gathers)
+            return
         self.passes += 1
         if self._final:
             self._ended = True
@@ -121,16 +135,18 @@ class Job:
                 running.append(self._gather(expr))
         self._gathers = running
         self._final, self._ended = not running, False
-        targets = (self.root,) if self._final else tuple(t for g in running for t in g.targets)
+        self._sampling = [each for each in running if getattr(each, "wants_sample", False)]
+        targets = tuple(target for each in self._sampling or running for target in each.targets)
+        if self._final:
+            targets = (self.root,)
         self._tape: Tape = compile_pass(targets, self._scalar)
-        self._fresh = frozenset(self._tape.loads) - self._checked
-        self._fresh_extents = {expr.attr for expr in self._fresh}
+        self._fresh_extents = {expr.attr for expr in self._tape.loads if expr not in self._checked}
         self._span = span_of(self.block)
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
             return Whole(expr, self.type.shape, self.dtype, self.files)
-        return reducer(expr, self.type.shape, self.wide, self.block, self._unit)
+        return reducer(expr, self.type.shape, self.wide, self.block, self._rows or UNIT)
 
     def _scalar(self, expr: Expr) -> Any:
         known = self._known.get(expr)
@@ -150,30 +166,29 @@ class Job:
             self._known[expr] = known
         return known
 
-    def _check_input(self, extent: Extent, block: torch.Tensor, start: int) -> None:
-        if self._allow or extent not in self._fresh_extents:
-            return
-        position = nonfinite(block)
+    def _check_input(self, extent: Extent, raw: np.ndarray, start: int) -> None:
+        position = nonfinite(raw, extent.type.dtype) if extent in self._fresh_extents else None
         if position is not None:
+            stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
             raise RunError(
                 "E0903", tensor=self.name, path=extent.path, position=start + position,
-                value=str(float(block[position])),
+                value=str(float(stored[position])),
             )  # fmt: skip
 
     def _encode(self, machine: Machine, block: torch.Tensor, start: int) -> memoryview:
         """The block as bytes of the output's dtype, rounded once; checked to be finite."""
         dtype = TORCH[self.type.dtype]
-        if not self._allow:
-            position = nonfinite(block, _LIMIT.get(self.type.dtype))
-            if position is not None:
-                raise RunError(
-                    "E0904", tensor=self.name, position=start + position, dtype=self.type.dtype,
-                    value=str(float(block[position])),
-                )  # fmt: skip
         if block.dtype == dtype:
-            return memoryview(block.numpy().view("uint8"))
-        raw = machine.raw[: len(block) * dtype.itemsize]
-        torch.from_numpy(raw).view(dtype).copy_(block)
+            raw = block.numpy().view(np.uint8)
+        else:
+            raw = machine.raw[: len(block) * dtype.itemsize]
+            torch.from_numpy(raw).view(dtype).copy_(block)
+        position = None if self._allow else nonfinite(raw, self.type.dtype)
+        if position is not None:
+            raise RunError(
+                "E0904", tensor=self.name, position=start + position, dtype=self.type.dtype,
+                value=str(float(block[position])),
+            )  # fmt: skip
         return memoryview(raw)
 
 
@@ -210,18 +225,6 @@ class Whole:
         raw = torch.empty(extent.type.nbytes, dtype=torch.uint8)
         self._files.read(extent.path, extent.offset, memoryview(raw.numpy()))
         return raw.view(TORCH[extent.type.dtype]).view(extent.type.shape).to(self._dtype)
-
-
-def nonfinite(block: torch.Tensor, limit: float | None = None) -> int | None:
-    """The position of the first NaN, infinity or magnitude from `limit` on, or None."""
-    if not len(block):
-        return None
-    low, high = torch.aminmax(block)
-    bound = math.inf if limit is None else limit
-    if -bound < float(low) and float(high) < bound:
-        return None
-    bad = ~(block.abs() < bound)
-    return int(bad.nonzero()[0]) if bool(bad.any()) else None
 
 
 def _below(root: Expr) -> set[Expr]:

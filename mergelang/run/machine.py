@@ -75,7 +75,7 @@ class Machine:
         self._blocks: dict[torch.dtype, list[torch.Tensor]] = {}
         self._masks: list[torch.Tensor] = []
         self._integers: dict[torch.dtype, torch.Tensor] = {}
-        self.scratch = torch.empty(0, dtype=torch.float64)
+        self._doubles = np.empty(0)
         self.bytes_read = 0
 
     def run(
@@ -86,13 +86,13 @@ class Machine:
         dtype: torch.dtype,
         held: Mapping[Expr, torch.Tensor],
         shape: tuple[int, ...],
-        check: Callable[[Extent, torch.Tensor, int], None] | None = None,
+        check: Callable[[Extent, np.ndarray, int], None] | None = None,
     ) -> list[torch.Tensor]:
         """The tape's targets for the elements `start` to `start + count` of the tensor.
 
         `held` are whole tensors already computed (flattened), `shape` is that of the tensor.
-        `check` looks at each loaded block. The returned tensors are buffers: used or copied before
-        the next call.
+        `check` looks at the bytes of each loaded block. The returned tensors are buffers: used or
+        copied before the next call.
         """
         blocks = self._blocks.setdefault(dtype, [])
         while len(blocks) < tape.blocks:
@@ -105,9 +105,7 @@ class Machine:
             b, m = [x[:count] for x in blocks], [x[:count] for x in self._masks]
         for step in tape.steps:
             if step.op == "load":
-                self.load(step.attr, start, b[step.out])
-                if check is not None:
-                    check(step.attr, b[step.out], start)
+                self.load(step.attr, start, b[step.out], check)
             elif step.op == "whole":
                 b[step.out].copy_(held[step.attr][start : start + count])
             elif step.op in ("keep", "uniform", "noise"):
@@ -129,22 +127,35 @@ class Machine:
         pools = {BLOCK: b, MASK: m}
         return [pools[kind][slot] for slot, kind in zip(tape.results, tape.kinds, strict=True)]
 
-    def load(self, extent: Extent, start: int, out: torch.Tensor) -> None:
-        """Elements of a stored tensor from `start` on, converted to the dtype of `out`."""
+    def load(
+        self, extent: Extent, start: int, out: torch.Tensor,
+        check: Callable[[Extent, np.ndarray, int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Elements of a stored tensor from `start` on, converted to the dtype of `out`.
+
+        `check` looks at their bytes as they are stored.
+        """
         stored = TORCH[extent.type.dtype]
         size = stored.itemsize
         direct = stored == out.dtype
         raw = out.numpy().view(np.uint8) if direct else self.raw[: len(out) * size]
         self.files.read(extent.path, extent.offset + start * size, memoryview(raw))
         self.bytes_read += len(raw)
+        if check is not None:
+            check(extent, raw, start)
         if not direct:
             out.copy_(torch.from_numpy(raw).view(stored))
 
-    def doubles(self, count: int) -> torch.Tensor:
+    def doubles(self, count: int) -> np.ndarray:
         """A float64 scratch buffer of `count` elements."""
-        if len(self.scratch) < count:
-            self.scratch = torch.empty(max(count, self.block), dtype=torch.float64)
-        return self.scratch[:count]
+        if len(self._doubles) < count:
+            self._doubles = np.empty(max(count, self.block))
+        return self._doubles[:count]
+
+    def magnitudes(self, block: torch.Tensor) -> np.ndarray:
+        """The bits of the magnitudes of a block, as integers in scratch."""
+        bits = self._wide(len(block), block.dtype).numpy()
+        return np.bitwise_and(block.numpy().view(bits.dtype), np.iinfo(bits.dtype).max, out=bits)
 
     def _wide(self, count: int, dtype: torch.dtype) -> torch.Tensor:
         """Integers as wide as the numbers, as scratch."""

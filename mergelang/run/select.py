@@ -1,0 +1,149 @@
+"""Selections: the k largest magnitudes of a tensor, exactly, in a sample and one pass.
+
+The sample brackets the threshold. The pass counts what lies above the bracket and at its ends, and
+gathers the few magnitudes inside; so the threshold is known, and which block a tie has to be cut
+in. Where the sample misled, further passes count the digits of the threshold, 16 bits at a time.
+What is selected depends on none of this.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from mergelang.ops.expr import Expr
+from mergelang.plan.cost import GATHERED, SAMPLED_FROM
+from mergelang.run.machine import Choice, Machine
+
+DOUBTS = 5
+"""Standard errors of the sample on each side of the bracket."""
+
+
+class Top:
+    """`top`: the threshold above which the k largest magnitudes lie, ties cut by position.
+
+    `kth` is the threshold alone. Where k is a fraction, it is that of the elements that are not 0.
+    Magnitudes are compared by their bits, which are in the same order.
+    """
+
+    def __init__(self, expr: Expr, count: int, wide: bool, block: int):
+        self.expr = expr
+        self.targets = expr.args
+        self.wants_sample = count > SAMPLED_FROM
+        self._k = expr.attr
+        self._count, self._block = count, block
+        self._bits = 63 if wide else 31
+        self._low, self._high = -1, (1 << self._bits) - 1  # the bracket, its ends not within it
+        self._sample: list[np.ndarray] = []
+        self._left = 0  # bits of the threshold that are not known, where they are counted
+        self._known = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        blocks = -(-self._count // self._block)
+        self._above, self._at_high, self._at_low, self._nonzero = np.zeros((4, blocks), np.int64)
+        self._inside: list[np.ndarray] = [np.empty(0)] * blocks
+        self._histograms: dict[int, np.ndarray] = {}
+
+    def sample(self, machine: Machine, block: torch.Tensor) -> None:
+        """Takes a piece of the tensor, before the pass."""
+        self._sample.append(machine.magnitudes(block).copy())
+
+    def sampled(self) -> None:
+        """Makes the bracket of the pieces, wide enough for how much they differ."""
+        self.wants_sample = False
+        ordered = np.sort(np.concatenate(self._sample))[::-1]
+        size = len(ordered)
+        if isinstance(self._k, Fraction):
+            share = float(self._k) * np.count_nonzero(ordered) / size
+        else:
+            share = self._k / self._count
+        middle = ordered[min(size - 1, int(share * size))]
+        shares = [np.count_nonzero(piece >= middle) / len(piece) for piece in self._sample]
+        doubt = DOUBTS * float(np.std(shares)) / math.sqrt(len(shares)) + 8 / size
+        doubt = min(doubt, GATHERED / 2 / self._count)
+        first, last = math.ceil((share - doubt) * size) - 1, math.ceil((share + doubt) * size)
+        if first >= 0:
+            self._high = int(ordered[first])
+        if last < size:
+            self._low = int(ordered[last])
+        self._sample.clear()
+
+    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+        bits = machine.magnitudes(blocks[0])
+        at = start // self._block
+        if isinstance(self._k, Fraction):
+            self._nonzero[at] = np.count_nonzero(bits)
+        if self._left:
+            self._histograms[at] = self._digits(bits)
+            return
+        self._above[at] = np.count_nonzero(bits > self._high)
+        self._at_high[at] = np.count_nonzero(bits == self._high)
+        if self._low < self._high:
+            self._at_low[at] = np.count_nonzero(bits == self._low)
+            self._inside[at] = bits[(bits > self._low) & (bits < self._high)]
+
+    def end(self) -> bool:
+        if isinstance(self._k, Fraction):
+            self._k = int(self._k * int(self._nonzero.sum()))
+        if self._k == 0:
+            self.value: Any = Choice(math.inf, 0, 0)
+            return True
+        if self._left:
+            self._next_digit()
+            self._begin()
+            return False
+        wanted = self._k - int(self._above.sum())
+        if 0 < wanted <= self._at_high.sum():
+            return self._settle(self._high, self._at_high, wanted)
+        wanted -= int(self._at_high.sum())
+        inside = np.concatenate(self._inside)
+        if 0 < wanted <= len(inside):
+            place = len(inside) - wanted
+            threshold = int(np.partition(inside, place)[place])
+            ties = np.array([np.count_nonzero(each == threshold) for each in self._inside])
+            return self._settle(
+                threshold, ties, wanted - int(np.count_nonzero(inside > threshold))
+            )
+        wanted -= len(inside)
+        if 0 < wanted <= self._at_low.sum():
+            return self._settle(self._low, self._at_low, wanted)
+        self._left, self._known = self._bits, 0
+        self._begin()
+        return False
+
+    def _settle(self, threshold: int, ties: np.ndarray, wanted: int) -> bool:
+        """The selection, of whose ties (by block) the first `wanted` belong to it."""
+        kind = (np.int64, np.float64) if self._bits == 63 else (np.int32, np.float32)
+        value = float(np.array(threshold, dtype=kind[0]).view(kind[1]))
+        if self.expr.op == "kth":
+            self.value = value
+        elif wanted == ties.sum():
+            self.value = Choice(value, np.iinfo(np.int64).max, 0)
+        else:
+            before = np.cumsum(ties)
+            block = int(np.searchsorted(before, wanted))
+            quota = wanted - int(before[block] - ties[block])
+            self.value = Choice(value, block * self._block, quota)
+        self._inside.clear()
+        return True
+
+    def _digits(self, bits: np.ndarray) -> np.ndarray:
+        """How often each digit follows the known ones; first, how many lie above those."""
+        step = min(16, self._left)
+        upper = bits >> self._left
+        digits = bits[upper == self._known] >> (self._left - step) & ((1 << step) - 1)
+        counts = np.bincount(digits, minlength=1 << step)
+        return np.concatenate(([np.count_nonzero(upper > self._known)], counts))
+
+    def _next_digit(self) -> None:
+        step = min(16, self._left)
+        above, *counts = sum(self._histograms.values())
+        reached = above + np.cumsum(counts[::-1])
+        digit = len(counts) - 1 - int(np.searchsorted(reached, self._k))
+        self._known = self._known << step | digit
+        self._left -= step
+        if not self._left:
+            self._low = self._high = self._known
