@@ -9,10 +9,18 @@ from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Number
 
 
+def mean_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
+    """The mass of a mean by `weight`. ZeroDivisionError where the weights sum to 0."""
+    return _summed_mass(masses, options) / sum(options["weight"], Fraction(0))
+
+
+def _summed_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
+    weighed = (w * m for w, m in zip(options["weight"], masses, strict=True))
+    return sum(weighed, Fraction(0))
+
+
 def _linear_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
-    weights = options["weight"]
-    total = sum((w * m for w, m in zip(weights, masses, strict=True)), Fraction(0))
-    return total / sum(weights, Fraction(0)) if options["normalize"] else total
+    return (mean_mass if options["normalize"] else _summed_mass)(masses, options)
 
 
 @operator(

@@ -14,12 +14,13 @@ from mergelang.ops.expr import (
     where,
     whole,
 )
+from mergelang.ops.means import mean_mass
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Each, Model, Number, Statistics
 
 
 @operator(
-    least=1,
+    least=1, mass=mean_mass,
     formula="sum(w_i f_i x_i) / sum(w_i f_i), f_i the Fisher information of x_i, at least epsilon",
     paper="Merging models with Fisher-weighted averaging, arXiv 2111.09832",
 )  # fmt: skip
@@ -54,7 +55,7 @@ def fisher(
 
 
 @operator(
-    least=1,
+    least=1, mass=mean_mass,
     formula="W' = inverse(sum(w_i G_i)) sum(w_i G_i W_i'), G_i the products of the layer's inputs",
     paper="Dataless knowledge fusion (RegMean), arXiv 2212.09849",
 )  # fmt: skip
