@@ -12,11 +12,11 @@ from mergelang.ops.expr import (
     top_count,
     total,
     uniform,
-    weighted_sum,
     where,
 )  # fmt: skip
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Choice, Delta, Each, Integer, Number
+from mergelang.ops.sums import added, divided, weighted
 
 DENSITY = Number(0, 1, low_open=True)
 
@@ -125,23 +125,19 @@ def elect(
     The sign is that of the weighted sum (plus where that is 0). The inputs with that sign are
     averaged by their weights, or with `normalize: false` summed.
     """
-    parts = [x if w == 1 else x * w for x, w in zip(inputs, weight, strict=True)]
+    parts = weighted(inputs, weight)
     agree = agreeing(parts)
-    merged = _sum([where(mask, part, 0) for mask, part in zip(agree, parts, strict=True)])
+    merged = added([where(mask, part, 0) for mask, part in zip(agree, parts, strict=True)])
     if not normalize:
         return merged
-    weights = _sum([where(mask, w, 0) for mask, w in zip(agree, weight, strict=True)])
-    return merged / where(weights.equals(0), 1, weights)
+    weights = added([where(mask, w, 0) for mask, w in zip(agree, weight, strict=True)])
+    return divided(merged, weights)
 
 
 def agreeing(parts: list[Value]) -> list[Value]:
     """For each part the mask of the elements that have the sign of the sum, plus where it is 0."""
-    elected = where(_sum(parts) < 0, -1, 1)
+    elected = where(added(parts) < 0, -1, 1)
     return [sign(part).equals(elected) for part in parts]
-
-
-def _sum(values: list[Value]) -> Value:
-    return weighted_sum(values, [1] * len(values))
 
 
 @operator(formula="by x")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from mergelang.ops.expr import weighted_mean, weighted_sum
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Number
+from mergelang.ops.sums import weighted_mean, weighted_sum
 
 
 def mean_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:

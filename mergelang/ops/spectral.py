@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mergelang.ops.expr import Number as Amount
-from mergelang.ops.expr import Value, weighted_mean, whole
+from mergelang.ops.expr import Value, whole
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Number
+from mergelang.ops.sums import times, weighted, weighted_mean
 
 KERNELS = "mergelang.ops.kernels.spectral"
 
@@ -64,10 +65,10 @@ def iso_cts(
 def _matrices(
     kernel: str, deltas: Sequence[Value], weight: Sequence[Amount], factor: Amount, **options: Any
 ) -> Value:
-    parts = [x if w == 1 else x * w for x, w in zip(deltas, weight, strict=True)]
+    parts = weighted(deltas, weight)
     shape = deltas[0].context.type.shape
     if len(shape) == 2 and all(shape):
         result = whole(f"{KERNELS}:{kernel}", *parts, **options)
     else:
         result = weighted_mean(parts, [1] * len(parts))
-    return result if factor == 1 else result * factor
+    return times(result, factor)

@@ -8,20 +8,10 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from mergelang.ops.expr import (
-    COLUMNS,
-    ROWS,
-    SCALAR,
-    Value,
-    acos,
-    dot,
-    norm,
-    sin,
-    solve,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import COLUMNS, ROWS, SCALAR, Value, acos, dot, norm, sin, solve, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Integer, Number
+from mergelang.ops.sums import divided
 
 COLINEAR = 0.9995
 """Cosine from which `slerp` is linear, as in mergekit."""
@@ -75,7 +65,7 @@ def nuslerp(
 def _cosine(a: Value, b: Value, kind: str) -> Value:
     """The cosine between two tensors, or between their rows or columns; 0 where one is zero."""
     lengths = norm(a, kind) * norm(b, kind)
-    return dot(a, b, kind) / where(lengths.equals(0), 1, lengths)
+    return divided(dot(a, b, kind), lengths)
 
 
 def _between(a: Value, b: Value, t: Fraction, cosine: Value, straight: Value) -> Value:

@@ -5,18 +5,11 @@
 
 from fractions import Fraction
 
-from mergelang.ops.expr import (
-    load,
-    norm,
-    structure,
-    weighted_mean,
-    weighted_sum,
-    where,
-    whole,
-)
+from mergelang.ops.expr import load, norm, structure, where, whole
 from mergelang.ops.means import mean_mass
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Each, Model, Number, Statistics
+from mergelang.ops.sums import added, divided, times, weighted_mean
 
 
 @operator(
@@ -43,15 +36,13 @@ def fisher(
     for x, extent, w in zip(models, stats, weight, strict=True):
         score = load(extent, structure("stats", x.key), x.context)
         if normalize:
-            length = norm(score)
-            score = score / where(length.equals(0), 1, length)
+            score = divided(score, norm(score))
         score = where(score < epsilon, epsilon, score)
-        scores.append(score if w == 1 else score * w)
+        scores.append(times(score, w))
     moved = [score * (x - models[0]) for score, x in zip(scores[1:], models[1:], strict=True)]
     if not moved:
         return models[0]
-    count = sum(scores[1:], scores[0])
-    return models[0] + weighted_sum(moved, [1] * len(moved)) / where(count.equals(0), 1, count)
+    return models[0] + divided(added(moved), added(scores))
 
 
 @operator(

@@ -13,9 +13,10 @@ from fractions import Fraction
 
 from mergelang.ops.deltas import DENSITY, drop, elect, trim
 from mergelang.ops.expr import Number as Amount
-from mergelang.ops.expr import Value, weighted_sum
+from mergelang.ops.expr import Value
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Number
+from mergelang.ops.sums import times, weighted_sum
 
 RESCALE = Choice("inverse", "l1", "none")
 
@@ -34,8 +35,7 @@ def elected(
     deltas: Sequence[Value], weight: Sequence[Amount], normalize: bool, factor: Amount
 ) -> Value:
     """`factor` times what `elect` makes."""
-    result = elect(*deltas, weight=weight, normalize=normalize)
-    return result if factor == 1 else result * factor
+    return times(elect(*deltas, weight=weight, normalize=normalize), factor)
 
 
 @operator(

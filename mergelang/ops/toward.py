@@ -1,23 +1,11 @@
 """Methods that go from a base towards fine-tunes, as far as a rule says."""
 
-from collections.abc import Sequence
 from itertools import combinations
 
-from mergelang.ops.expr import (
-    ROWS,
-    SCALAR,
-    Value,
-    dot,
-    kth,
-    norm,
-    rowwise,
-    sign,
-    weighted_mean,
-    weighted_sum,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import ROWS, SCALAR, Value, dot, kth, norm, rowwise, sign, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Delta, Model, Number
+from mergelang.ops.sums import added, weighted_mean
 
 
 @operator(
@@ -37,7 +25,7 @@ def model_stock(
     kind = ROWS if filter_wise else SCALAR
     count = len(deltas)
     cosines = [_cosine(a, b, kind, epsilon) for a, b in combinations(deltas, 2)]
-    cosine = _sum(cosines) / len(cosines)
+    cosine = added(cosines) / len(cosines)
     below = 1 + cosine * (count - 1)
     vanishes = abs(below) < 1e-6
     t = where(vanishes, 0, cosine * count / where(vanishes, 1, below))
@@ -49,10 +37,6 @@ def _cosine(a: Value, b: Value, kind: str, epsilon: float) -> Value:
     low = lengths < epsilon if epsilon else lengths.equals(0)
     cosine = dot(a, b, kind) / where(low, epsilon or 1, lengths)
     return where(cosine > 1, 1, where(cosine < -1, -1, cosine))
-
-
-def _sum(values: Sequence[Value]) -> Value:
-    return weighted_sum(values, [1] * len(values))
 
 
 @operator(
