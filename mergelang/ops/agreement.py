@@ -16,6 +16,7 @@ from mergelang.ops.sums import added, divided, times, weighted, weighted_mean, w
     formula="sum(W_i m_i d_i) / sum(W_i m_i), W_i = sum(d_i^2) / sum_j(sum(d_j^2)) over what is "
             "selected, m_i where d_i has the elected sign",
     paper="FuseChat (SCE), arXiv 2408.07990",
+    use="fine-tunes of unlike strength, when there is nothing to find weights by",
 )  # fmt: skip
 def sce(
     *deltas: Delta, select_topk: Number(0, 1) = 1, epsilon: Number(0) = 0, lambda_: Number() = 1
@@ -52,12 +53,13 @@ def sce(
     task_vectors=True, least=1,
     formula="mean of the d_i with |d_i| > epsilon",
     paper="Reinforced Agent Merging (RAM); as in mergekit",
+    use="agents trained by reinforcement learning: sparse task vectors that overlap little, "
+        "which a mean over all would dilute",
 )  # fmt: skip
 def ram(*deltas: Delta, epsilon: Number(0) = 1e-5) -> Delta:
     """Averages each element over those task vectors that changed it; what one changed stays whole.
 
-    A change is a magnitude above `epsilon`. For agents trained by reinforcement learning, whose
-    task vectors are sparse and overlap little, so that a mean over all would dilute them.
+    A change is a magnitude above `epsilon`.
     """
     changed = [abs(x) > epsilon for x in deltas]
     parts = [where(mask, x, 0) for mask, x in zip(changed, deltas, strict=True)]
@@ -68,6 +70,7 @@ def ram(*deltas: Delta, epsilon: Number(0) = 1e-5) -> Delta:
     task_vectors=True, least=1,
     formula="as ram; what input i alone changed times 1 + r min(alpha, shared_i / unique_i)",
     paper="Reinforced Agent Merging (RAM+), tensor by tensor; as in mergekit",
+    use="as `ram`, where inputs share so much that averaging weakens them",
 )  # fmt: skip
 def ramplus_tl(
     *deltas: Delta, r: Number(0) = 0.1, alpha: Number(0) = 0.2, epsilon: Number(0) = 1e-5
@@ -99,6 +102,7 @@ def _count(masks: Sequence[Value]) -> Value:
     formula="lambda m t, where t = sum(w_i d_i) and m is where at least k of the masks "
             "|d_i| >= threshold_i |t - d_i| hold",
     paper="Localizing task information (TALL masks, Consensus), arXiv 2405.07813",
+    use="several tasks that disturb each other by what one of them alone uses",
 )  # fmt: skip
 def consensus(
     *deltas: Delta,
@@ -126,6 +130,8 @@ def consensus(
     formula="lambda sum(b_i d_i) / sum(b_i), where b_i = softmax(n norm(d_i d_i)) "
             "sum_j softmax(norm(d_i d_j)), 0 outside its floor(density size) largest",
     paper="Parameter Competition Balancing (PCB-Merging), arXiv 2410.02396",
+    use="several tasks that compete for the same elements, when there is nothing to find "
+        "weights by",
 )  # fmt: skip
 def pcb(
     *deltas: Delta, weight: Each(Number()) = 1, density: Each(Number(0, 1, low_open=True)) = 0.2,

@@ -21,8 +21,11 @@ from mergelang.ops.sums import added, divided, weighted
 DENSITY = Number(0, 1, low_open=True)
 
 
-@operator(formula="x_i where |x_i| is among the floor(density n) largest, else 0",
-          paper="TIES-Merging, arXiv 2306.01708; Model Breadcrumbs, arXiv 2312.06795")  # fmt: skip
+@operator(
+    formula="x_i where |x_i| is among the floor(density n) largest, else 0",
+    paper="TIES-Merging, arXiv 2306.01708; Model Breadcrumbs, arXiv 2312.06795",
+    use="task vectors of which the small elements are noise; the first step of `ties`",
+)
 def trim(
     x: Delta,
     *,
@@ -48,8 +51,11 @@ def trim(
     return _as_large_as(x, kept) if rescale == "l1" and density != 1 else kept
 
 
-@operator(formula="m_i x_i / density, where m_i is 1 with probability density, else 0",
-          paper="DARE, arXiv 2311.03099")  # fmt: skip
+@operator(
+    formula="m_i x_i / density, where m_i is 1 with probability density, else 0",
+    paper="DARE, arXiv 2311.03099",
+    use="sparse task vectors in front of any method; the first step of `dare`",
+)
 def drop(
     x: Delta,
     *,
@@ -72,9 +78,12 @@ def drop(
     return _as_large_as(x, kept) if rescale == "l1" else kept
 
 
-@operator(formula="m_i x_i / p_i, where m_i is 1 with probability p_i, else 0, and p_i grows from "
-                  "density - epsilon to density + epsilon with the rank of |x_i| in its row",
-          paper="DELLA-Merging, arXiv 2406.11617")  # fmt: skip
+@operator(
+    formula="m_i x_i / p_i, where m_i is 1 with probability p_i, else 0, and p_i grows from "
+        "density - epsilon to density + epsilon with the rank of |x_i| in its row",
+    paper="DELLA-Merging, arXiv 2406.11617",
+    use="in place of `drop` where few elements carry most of a task vector",
+)
 def magprune(
     x: Delta,
     *,
@@ -114,16 +123,17 @@ def _as_large_as(x: Value, kept: Value) -> Value:
 
 @operator(
     least=1,
-    formula="mean of the w_i x_i whose sign is that of sum(w_i x_i), weighted by w_i",
+    formula="sum(w_i x_i) / sum(w_i) over the inputs whose w_i x_i has the sign of the whole sum",
     paper="TIES-Merging, arXiv 2306.01708",
+    use="task vectors that pull the same elements in opposite directions; the last step of `ties`",
 )
 def elect(
     *inputs: Delta, weight: Each(Number()) = 1, normalize: Boolean() = True
 ) -> Delta:  # fmt: skip
     """For each element elects a sign and merges the inputs that have it.
 
-    The sign is that of the weighted sum (plus where that is 0). The inputs with that sign are
-    averaged by their weights, or with `normalize: false` summed.
+    The sign is that of the weighted sum of all inputs (plus where that is 0). Those with that sign
+    are averaged by their weights, or with `normalize: false` summed.
     """
     parts = weighted(inputs, weight)
     agree = agreeing(parts)
@@ -140,7 +150,10 @@ def agreeing(parts: list[Value]) -> list[Value]:
     return [sign(part).equals(elected) for part in parts]
 
 
-@operator(formula="by x")
+@operator(
+    formula="by x",
+    use="more or less of a task vector; a negative number takes a skill away",
+)
 def scale(x: Alike, *, by: Number()) -> Alike:
     """A task vector times a number.
 

@@ -21,13 +21,13 @@ KERNELS = "mergelang.ops.kernels.spectral"
     task_vectors=True, least=1,
     formula="lambda U S V', the singular vectors of all tasks, cut to an nth each, made orthogonal",
     paper="Task Singular Vectors (TSV-M), arXiv 2412.00081",
+    use="many tasks, when time does not matter: every matrix of every task is decomposed",
 )  # fmt: skip
 def tsv(*deltas: Delta, weight: Each(Number()) = 1, lambda_: Number() = 1) -> Delta:
     """Keeps the strongest singular vectors of each task and makes those of all tasks orthogonal.
 
     Of n tasks each keeps an nth of its singular values; the left and the right vectors of all are
-    replaced by the nearest orthogonal ones, so that tasks do not interfere. For many tasks, and
-    much slower than elementwise methods: it decomposes every matrix of every task.
+    replaced by the nearest orthogonal ones, so that tasks do not interfere.
     """
     return _matrices("tsv", deltas, weight, lambda_)
 
@@ -36,6 +36,7 @@ def tsv(*deltas: Delta, weight: Each(Number()) = 1, lambda_: Number() = 1) -> De
     task_vectors=True, least=1,
     formula="lambda mean(s) U V', where U diag(s) V' = sum(w_i d_i)",
     paper="No Task Left Behind (Iso-C), arXiv 2502.04959",
+    use="many tasks of which a few outweigh the others in the plain sum",
 )  # fmt: skip
 def iso_c(*deltas: Delta, weight: Each(Number()) = 1, lambda_: Number() = 1) -> Delta:
     """Adds up task vectors and makes all singular values of the sum equal.
@@ -50,6 +51,7 @@ def iso_c(*deltas: Delta, weight: Each(Number()) = 1, lambda_: Number() = 1) -> 
     task_vectors=True, least=1,
     formula="as iso_c, with the weakest directions of the sum replaced by those of single tasks",
     paper="No Task Left Behind (Iso-CTS), arXiv 2502.04959",
+    use="as `iso_c`, for tasks that have little in common",
 )  # fmt: skip
 def iso_cts(
     *deltas: Delta, weight: Each(Number()) = 1, common: Number(0, 1) = 0.8, lambda_: Number() = 1

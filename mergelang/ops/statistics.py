@@ -16,6 +16,7 @@ from mergelang.ops.sums import added, divided, times, weighted_mean
     least=1, mass=mean_mass,
     formula="sum(w_i f_i x_i) / sum(w_i f_i), f_i the Fisher information of x_i, at least epsilon",
     paper="Merging models with Fisher-weighted averaging, arXiv 2111.09832",
+    use="fine-tunes with a sample of the data of each, when different elements matter to each",
 )  # fmt: skip
 def fisher(
     *models: Model,
@@ -28,7 +29,8 @@ def fisher(
 
     The statistics are mean squared gradients. `normalize: true` divides those of each tensor by
     their norm first, so that no model outweighs the others by the size of its gradients. Elements
-    on which no statistics are above `epsilon` get the plain mean. Tensors without statistics too.
+    on which no statistics are above `epsilon` get the mean by `weight`, and so do tensors without
+    statistics.
     """
     if None in stats:
         return weighted_mean(models, weight)
@@ -49,6 +51,7 @@ def fisher(
     least=1, mass=mean_mass,
     formula="W' = inverse(sum(w_i G_i)) sum(w_i G_i W_i'), G_i the products of the layer's inputs",
     paper="Dataless knowledge fusion (RegMean), arXiv 2212.09849",
+    use="fine-tunes with a sample of the data of each, when their layers shall answer as before",
 )  # fmt: skip
 def regmean(
     *models: Model,
