@@ -33,8 +33,8 @@ def breadcrumbs(
     Written out: `breadcrumbs(a { weight: 0.7 }, b, density: 0.5, gamma: 0.1, base: base)` is
     `base + 0.7 * trim(a - base, density: 0.5, gamma: 0.1)
     + trim(b - base, density: 0.5, gamma: 0.1)`.
-    Where `gamma` of a tensor is less than one element, no largest one is dropped; mergekit then
-    drops all of the task vector.
+    One element of a tensor at least is kept; mergekit keeps none where `density` of it is less than
+    one element.
     """
     return summed(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 
@@ -59,8 +59,8 @@ def breadcrumbs_ties(
     Written out: `breadcrumbs_ties(a, b, density: 0.5, gamma: 0.1, base: base)` is `base +
     elect(trim(a - base, density: 0.5, gamma: 0.1), trim(b - base, density: 0.5, gamma: 0.1),
     normalize: false)`.
-    Where `gamma` of a tensor is less than one element, no largest one is dropped; mergekit then
-    drops all of the task vector.
+    One element of a tensor at least is kept; mergekit keeps none where `density` of it is less than
+    one element.
     """
     return elected(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 
