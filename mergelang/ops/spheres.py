@@ -165,7 +165,7 @@ def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[fl
         return [0.0] * count
     mean = [1 / lengths[i] / len(valid) if i in valid else 0.0 for i in range(count)]
     size = _length(gram, mean)
-    if size < tol:
+    if size <= tol:
         mean = [1 / lengths[i] if i == valid[0] else 0.0 for i in range(count)]
         size = 1.0
     mean = [each / size for each in mean]
@@ -174,13 +174,13 @@ def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[fl
         for i in valid:
             cosine = math.fsum(gram[i][j] * mean[j] for j in range(count)) / lengths[i]
             angle = math.acos(max(-1.0, min(1.0, cosine)))
-            if angle < tol or angle > OPPOSITE:  # no direction leads there
+            if angle <= tol or angle > OPPOSITE:  # no direction leads there
                 continue
             by = angle / math.sin(angle) / len(valid)
             step = [s - by * cosine * m for s, m in zip(step, mean, strict=True)]
             step[i] += by / lengths[i]
         size = _length(gram, step)
-        if size < tol:
+        if size <= tol:
             break
         along, across = math.cos(size), math.sin(size) / size
         mean = [along * m + across * s for m, s in zip(mean, step, strict=True)]
