@@ -226,7 +226,7 @@ numbers only.
 """,
     ),
     "E0418": Kind(
-        "`{operator}` works on task vectors, and its inputs are models without a `base:`",
+        "`{operator}` works on what tuning changed, and its inputs are models without a `base:`",
         label="needs a base",
         help=(
             "say what they were tuned from: `{operator}(..., base: {base})`",
