@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from mergelang.ops.expr import (
     Value,
+    exact,
     keep,
     rank,
     share_of,
@@ -45,7 +46,7 @@ def trim(
     else:
         count = x.context.type.count
         wanted = share_of(density, count)
-        outliers = min(int(Fraction(gamma) * count), count - wanted)
+        outliers = min(int(exact(gamma) * count), count - wanted)
         mask = top_count(x, wanted + outliers) & ~top_count(x, outliers)
         kept = where(mask, x, 0)
     return _as_large_as(x, kept) if rescale == "l1" and density != 1 else kept

@@ -310,9 +310,14 @@ def largest(x: Value) -> Value:
 # Selections
 
 
+def exact(number: Number) -> Fraction:
+    """What a number was written as: 0.8 is 4/5, also as a float that is not quite."""
+    return Fraction(number).limit_denominator(10**9)
+
+
 def share_of(density: Number, count: int) -> int:
     """`floor(density * count)`, computed exactly; at least one if density > 0 and there is one."""
-    share = Fraction(density).limit_denominator(10**9)
+    share = exact(density)
     return min(count, max(int(share * count), 1 if share > 0 else 0))
 
 
@@ -333,7 +338,7 @@ def top_count(x: Value, k: int) -> Value:
 
 def top_nonzero(x: Value, density: Number) -> Value:
     """As `top`, with n the number of elements that are not zero; none if that is less than one."""
-    return _chosen(x, make(CHOICE, "top", (x.expr,), Fraction(density).limit_denominator(10**9)))
+    return _chosen(x, make(CHOICE, "top", (x.expr,), exact(density)))
 
 
 def _chosen(x: Value, choice: Expr) -> Value:

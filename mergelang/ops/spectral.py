@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mergelang.ops.expr import Number as Amount
-from mergelang.ops.expr import Value, whole
+from mergelang.ops.expr import Value, exact, whole
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Number
 from mergelang.ops.sums import times, weighted, weighted_mean
@@ -61,7 +61,9 @@ def iso_cts(
     A share `common` of the directions is that of the sum; the rest are, in equal numbers, the
     strongest ones of what each task has outside of those, made orthogonal to all others.
     """
-    return _matrices("iso_cts", deltas, weight, lambda_, common=float(common))
+    rank = min(deltas[0].context.type.shape, default=0)
+    own = int(rank * (1 - exact(common)) / len(deltas))
+    return _matrices("iso_cts", deltas, weight, lambda_, own=own)
 
 
 def _matrices(

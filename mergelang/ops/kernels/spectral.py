@@ -27,12 +27,10 @@ def iso_c(*deltas: torch.Tensor) -> torch.Tensor:
     return s.mean() * (u @ v)
 
 
-def iso_cts(*deltas: torch.Tensor, common: float) -> torch.Tensor:
-    """The strongest directions of the sum, then those of each task outside of them."""
+def iso_cts(*deltas: torch.Tensor, own: int) -> torch.Tensor:
+    """The strongest directions of the sum, then `own` of each task outside of them."""
     u, s, v = _svd(_total(deltas))
-    rank, count = len(s), len(deltas)
-    own = int(rank * (1 - common) / count)
-    kept = rank - own * count
+    kept = len(s) - own * len(deltas)
     left, values, right = [u[:, :kept]], [s[:kept]], [v[:kept]]
     for delta in deltas if own else ():
         outside = delta - left[0] @ (left[0].T @ delta)
