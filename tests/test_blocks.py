@@ -1,7 +1,5 @@
 """Evaluation by blocks: against plain numpy, and the same bytes however the work is cut."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,27 +7,10 @@ from mergelang.errors import RunError
 from mergelang.ops import expr as e
 from mergelang.run.evaluate import as_array, evaluate
 from mergelang.tensors import TensorType
+from tests.blocks import pair, stored, value_of
 
 SIZES = [0, 1, 2, 16_383, 16_384, 16_385, 70_001]
 CUTS = [(1 << 14, 2), (1 << 15, 1), (1 << 16, 1), (1 << 17, 2)]
-
-
-def stored(folder: Path, name: str, data: np.ndarray, dtype: str = "F32") -> e.Value:
-    path = folder / name
-    path.write_bytes(data.tobytes())
-    kind = TensorType(dtype, data.shape)
-    return e.load(e.Extent(str(path), 0, kind), name.encode(), e.Context(7, "w", kind))
-
-
-def value_of(x: e.Value, **cut: int) -> np.ndarray:
-    kind = x.context.type
-    return as_array(evaluate(x.expr, kind, **cut), kind)
-
-
-def pair(folder: Path, n: int, seed: int = 0) -> tuple[e.Value, e.Value, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    a, b = rng.standard_normal((2, n), dtype=np.float32)
-    return stored(folder, "a", a), stored(folder, "b", b), a, b
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -84,7 +65,7 @@ def test_every_cut_into_blocks_and_threads_gives_the_same_bytes(tmp_path):
 
 def test_float64_inputs_are_computed_in_float64(tmp_path):
     a = np.random.default_rng(1).standard_normal(5000)
-    x = stored(tmp_path, "a64", a, "F64")
+    x = stored(tmp_path, "a64", a)
     assert np.array_equal(value_of(x * (1 / 3)), a * (1 / 3))
     np.testing.assert_allclose(value_of(x / e.norm(x)), a / np.sqrt((a * a).sum()), rtol=1e-14)
     k = 1250

@@ -341,8 +341,10 @@ def test_every_operator_says_what_it_is_for_in_80_columns(call):
     from mergelang.ops.registry import operators
 
     for each in operators().values():
-        assert (each.signature.summary and each.signature.formula) or each.signature.arranges
+        facts = each.signature
+        assert facts.summary and facts.formula and facts.use
         out = call("ops", each.name)[1]
+        assert f"\nuse for  {facts.use.split()[0]} " in out
         assert max(map(len, out.splitlines())) <= 80, each.name
 
 

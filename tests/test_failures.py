@@ -95,6 +95,15 @@ def test_a_damaged_input_stops_the_run_with_tensor_and_position(
     assert damaged == ([] if expression.startswith("ties") and np.isnan(value) else [33007])
 
 
+@pytest.mark.parametrize("method", ["tsv", "iso_c", "iso_cts"])
+def test_a_damaged_matrix_that_is_let_through_is_damaged_as_a_whole(tmp_path, method):
+    for name, value in (("a", 1), ("b", np.nan)):
+        write(tmp_path / name, w=(np.diag([value, 2, 3]), "F32"), v=(np.ones(3), "F32"))
+    recipe(tmp_path, f"{method}(b, a, base: a)").run(allow_nonfinite=True)
+    got = read_tensors(tmp_path / "out")
+    assert got["w"].isnan().all() and got["v"].isfinite().all()
+
+
 def test_a_result_too_large_for_its_dtype_stops_the_run(tmp_path):
     write(tmp_path / "a", w=(np.array([1, 2, 40000]), "F16"))
     one = recipe(tmp_path, "as_model(2 * a)", "a")

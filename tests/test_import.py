@@ -61,3 +61,15 @@ def test_the_defaults_of_our_operators_are_those_that_import_reckons_with(name):
             default = signature.option(parameter.option).default
             assert default is not REQUIRED
             assert str(default) == str(parameter.ours) or default == float(parameter.ours)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_where_mergekit_does_otherwise_the_documentation_says_so(name):
+    method = METHODS[name]
+    other = [
+        each for each in method.parameters
+        if each.ours is not NEEDED and each.default not in (NEEDED, each.ours)
+        and (not each.words or each.words[bool(each.default)] != each.ours)
+    ]  # fmt: skip
+    if other or method.fixed:
+        assert "mergekit" in operators()[method.operator].signature.text, other

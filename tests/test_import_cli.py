@@ -1,6 +1,7 @@
 """`import` and `export` on the command line; files of mergekit where a recipe is wanted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from safetensors.numpy import load_file
 
 from mergelang.cli.app import run
 from tests.checkpoints import write_model, write_zoo
+from tests.interpret import read_tensors
+
+YAML = Path(__file__).parent / "yaml"
 
 TIES = """\
 models:
@@ -73,6 +77,28 @@ def test_a_file_of_mergekit_runs_as_it_is(here, capsys):
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[name], two[name]) for name in one)
     assert any(np.any(each) for each in one.values())
+
+
+PUBLISHED = (
+    "arcee-fusion", "bio-merge", "first-layers", "frankenmerge", "gradient-slerp", "linear",
+    "mega", "multi", "ties", "upcycling",
+)  # fmt: skip
+"""The files of tests/yaml/ that are examples of mergekit's own, on models of ours, and run; those
+with gates or tokenizers say in a comment what the checker tells of them."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_examples_of_mergekit_run(name, here, capsys):
+    for seed, model in enumerate(("base", "deep")):
+        write_model(here / model, seed=10 + seed, layers=8 if model == "deep" else 4)
+    (here / "x.yml").write_text((YAML / f"{name}.yml").read_text())
+    assert called(capsys, "run", "x.yml")[0] == 0
+    written = [path for path in here.rglob("model.safetensors") if "out" in path.parts]
+    assert written
+    for path in written:
+        tensors = read_tensors(path.parent).values()
+        assert all(each.isfinite().all() for each in tensors)
+        assert any(each.any() for each in tensors)
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "graph"])

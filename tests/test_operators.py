@@ -289,6 +289,13 @@ def test_the_average_of_equals_is_what_they_are(equals, tmp_path, expression):
     assert (apart <= np.spacing(abs(wanted["F32"].numpy()))).all()
 
 
+def test_a_fifth_of_ten_directions_is_two(tmp_path):
+    folder = write_models(tmp_path / "models", {"ten": (10, 12)}, "F32", places=("a",))
+    text = recipe("iso_cts(a, b, common: 0.8, base: base)")
+    run(folder, text, tmp_path)
+    assert compare(folder, text, tmp_path) <= ROOM["iso_cts"]
+
+
 def test_tensors_longer_than_a_span_agree_with_the_reference(tmp_path):
     folder = write_models(tmp_path / "models", {"long": (SPAN + 5,)}, "F32", places=("a",))
     text = recipe(

@@ -4,30 +4,10 @@ import numpy as np
 import pytest
 
 from mergelang.ops import expr as e
-from mergelang.run.evaluate import as_array, evaluate
-from mergelang.tensors import TensorType
+from tests.blocks import pair, stored, value_of
 
 SHAPES = [(), (0,), (1,), (7,), (70_001,), (3, 5), (4, 0), (200, 257), (2, 70_000), (5, 3, 129)]
 CUTS = [(1 << 14, 2), (1 << 16, 1), (1 << 17, 2)]
-
-
-def stored(folder, name, data):
-    path = folder / name
-    path.write_bytes(data.tobytes())
-    kind = TensorType({4: "F32", 8: "F64"}[data.itemsize], data.shape)
-    return e.load(e.Extent(str(path), 0, kind), name.encode(), e.Context(7, "w", kind))
-
-
-def value_of(x, block=1 << 16, threads=1):
-    return as_array(
-        evaluate(x.expr, x.context.type, block=block, threads=threads), x.context.type
-    )
-
-
-def pair(folder, shape, dtype=np.float32):
-    rng = np.random.default_rng(3)
-    a, b = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
-    return stored(folder, "a", a), stored(folder, "b", b), a, b
 
 
 def row_dot(a, b):

@@ -1,6 +1,7 @@
 """Statistics of data, and the means that they weigh: against numpy and against autograd itself."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_statistics_of_another_kind_or_model_are_refused_at_their_input(models):
     assert "test.merge:3:" in str(caught.value)
     with pytest.raises(RecipeError, match="there is no model at"):
         merged(models, FISHER.replace("b.fisher", "c.fisher") + ")")
+
+
+@pytest.mark.parametrize("call", [FISHER, REGMEAN])
+def test_weights_that_sum_to_zero_are_refused_before_anything_is_read(models, call):
+    weightless = re.sub(r", weight: [\d.]+", "", call)
+    with pytest.raises(RecipeError, match=r"E0415.*\n --> .*test.merge:3:16"):
+        merged(models, f"{weightless}, weight: 0)")
 
 
 @pytest.fixture(scope="module")

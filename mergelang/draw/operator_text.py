@@ -43,6 +43,8 @@ def operator_text(signature: Signature) -> str:
     lines.append("")
     if signature.formula:
         lines += _fact("formula", signature.formula)
+    if signature.use:
+        lines += _fact("use for", signature.use)
     lines += _fact("inputs", _inputs(signature)) + _fact("result", _result(signature))
     if signature.paper:
         lines += _fact("paper", signature.paper)
@@ -107,6 +109,7 @@ def operator_json(signature: Signature) -> dict[str, Any]:
         "summary": signature.summary,
         "text": signature.text,
         "formula": signature.formula,
+        "use": signature.use,
         "paper": signature.paper,
         "inputs": [each.name for each in signature.inputs],
         "least": signature.least,

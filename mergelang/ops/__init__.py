@@ -19,8 +19,6 @@ from mergelang.ops.expr import (
     sqrt,
     top,
     total,
-    weighted_mean,
-    weighted_sum,
     where,
     whole,
 )
@@ -38,6 +36,7 @@ from mergelang.ops.signature import (
     Text,
     Texts,
 )
+from mergelang.ops.sums import weighted_mean, weighted_sum
 
 __all__ = [
     "Alike", "Boolean", "Choice", "Delta", "Each", "Integer", "Layers", "Model", "Number", "Text",

@@ -5,28 +5,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from mergelang.ops.deltas import agreeing
-from mergelang.ops.expr import (
-    Value,
-    dot,
-    greatest,
-    top,
-    top_nonzero,
-    total,
-    weighted_mean,
-    weighted_sum,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import Value, dot, greatest, top, top_nonzero, total, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Integer, Number
-
-
-def _sum(values: Sequence[Value]) -> Value:
-    return weighted_sum(values, [1] * len(values))
-
-
-def _divided(x: Value, by: Value) -> Value:
-    """`x / by`, and `x` where `by` is 0."""
-    return x / where(by.equals(0), 1, by)
+from mergelang.ops.sums import added, divided, times, weighted, weighted_mean, weighted_sum
 
 
 @operator(
@@ -34,6 +16,7 @@ def _divided(x: Value, by: Value) -> Value:
     formula="sum(W_i m_i d_i) / sum(W_i m_i), W_i = sum(d_i^2) / sum_j(sum(d_j^2)) over what is "
             "selected, m_i where d_i has the elected sign",
     paper="FuseChat (SCE), arXiv 2408.07990",
+    use="fine-tunes of unlike strength, when there is nothing to find weights by",
 )  # fmt: skip
 def sce(
     *deltas: Delta, select_topk: Number(0, 1) = 1, epsilon: Number(0) = 0, lambda_: Number() = 1
@@ -50,46 +33,44 @@ def sce(
     chosen = list(deltas)
     if select_topk < 1:
         mean = weighted_mean(deltas, [1] * count)
-        variance = _sum([(x - mean) * (x - mean) for x in deltas]) / count
+        variance = added([(x - mean) * (x - mean) for x in deltas]) / count
         mask = top_nonzero(variance, select_topk)
         chosen = [where(mask, x, 0) for x in deltas]
     agree = agreeing(chosen)
     size = max(1, deltas[0].context.type.count)
     energies = [dot(x, x) / size for x in chosen]
-    energy = _sum(energies)
+    energy = added(energies)
     few = energy < epsilon if epsilon else energy.equals(0)
     weights = [where(few, Fraction(1, count), each / where(few, 1, energy)) for each in energies]
-    merged = _sum(
-        [where(mask, x * w, 0) for mask, x, w in zip(agree, chosen, weights, strict=True)]
-    )
-    # A weight may be any number: 0 where the input does not take part.
-    share = _sum([where(mask, x * 0 + w, 0) for mask, x, w in zip(agree, chosen, weights,
-                                                                  strict=True)])  # fmt: skip
+    parts = zip(agree, chosen, weights, strict=True)
+    merged = added([where(mask, x * w, 0) for mask, x, w in parts])
+    share = added([where(mask, w, 0) for mask, w in zip(agree, weights, strict=True)])
     low = share < epsilon if epsilon else share.equals(0)
-    result = merged / where(low, epsilon or 1, share)
-    return result if lambda_ == 1 else result * lambda_
+    return times(merged / where(low, epsilon or 1, share), lambda_)
 
 
 @operator(
     task_vectors=True, least=1,
     formula="mean of the d_i with |d_i| > epsilon",
     paper="Reinforced Agent Merging (RAM); as in mergekit",
+    use="agents trained by reinforcement learning: sparse task vectors that overlap little, "
+        "which a mean over all would dilute",
 )  # fmt: skip
 def ram(*deltas: Delta, epsilon: Number(0) = 1e-5) -> Delta:
     """Averages each element over those task vectors that changed it; what one changed stays whole.
 
-    A change is a magnitude above `epsilon`. For agents trained by reinforcement learning, whose
-    task vectors are sparse and overlap little, so that a mean over all would dilute them.
+    A change is a magnitude above `epsilon`.
     """
     changed = [abs(x) > epsilon for x in deltas]
     parts = [where(mask, x, 0) for mask, x in zip(changed, deltas, strict=True)]
-    return _divided(_sum(parts), _count(changed, deltas[0]))
+    return divided(added(parts), _count(changed))
 
 
 @operator(
     task_vectors=True, least=1,
     formula="as ram; what input i alone changed times 1 + r min(alpha, shared_i / unique_i)",
     paper="Reinforced Agent Merging (RAM+), tensor by tensor; as in mergekit",
+    use="as `ram`, where inputs share so much that averaging weakens them",
 )  # fmt: skip
 def ramplus_tl(
     *deltas: Delta, r: Number(0) = 0.1, alpha: Number(0) = 0.2, epsilon: Number(0) = 1e-5
@@ -100,20 +81,20 @@ def ramplus_tl(
     compared to those that are its own: by at most `r alpha`.
     """
     changed = [abs(x) > epsilon for x in deltas]
-    count = _count(changed, deltas[0])
+    count = _count(changed)
     shared, alone = count > 1, count.equals(1)
     parts = []
     for mask, x in zip(changed, deltas, strict=True):
         overlap, own = total(mask & shared), total(mask & alone)
         ratio = overlap / where(own.equals(0), epsilon or 1, own)
         grown = 1 + where(ratio > alpha, alpha, ratio) * r
-        parts.append(where(mask, x * where(alone, x * 0 + grown, 1), 0))
-    return _divided(_sum(parts), count)
+        parts.append(where(mask, x * where(alone, grown, 1), 0))
+    return divided(added(parts), count)
 
 
-def _count(masks: Sequence[Value], like: Value) -> Value:
+def _count(masks: Sequence[Value]) -> Value:
     """How many of the masks hold at each element."""
-    return _sum([where(mask, like * 0 + 1, 0) for mask in masks])
+    return added([where(mask, 1, 0) for mask in masks])
 
 
 @operator(
@@ -121,6 +102,7 @@ def _count(masks: Sequence[Value], like: Value) -> Value:
     formula="lambda m t, where t = sum(w_i d_i) and m is where at least k of the masks "
             "|d_i| >= threshold_i |t - d_i| hold",
     paper="Localizing task information (TALL masks, Consensus), arXiv 2405.07813",
+    use="several tasks that disturb each other by what one of them alone uses",
 )  # fmt: skip
 def consensus(
     *deltas: Delta,
@@ -139,8 +121,8 @@ def consensus(
     uses = [
         abs(x) >= abs(together - x) * limit for x, limit in zip(deltas, threshold, strict=True)
     ]
-    agreed = _count(uses, deltas[0]) >= k
-    return where(agreed, together if lambda_ == 1 else together * lambda_, 0)
+    agreed = _count(uses) >= k
+    return where(agreed, times(together, lambda_), 0)
 
 
 @operator(
@@ -148,6 +130,8 @@ def consensus(
     formula="lambda sum(b_i d_i) / sum(b_i), where b_i = softmax(n norm(d_i d_i)) "
             "sum_j softmax(norm(d_i d_j)), 0 outside its floor(density size) largest",
     paper="Parameter Competition Balancing (PCB-Merging), arXiv 2410.02396",
+    use="several tasks that compete for the same elements, when there is nothing to find "
+        "weights by",
 )  # fmt: skip
 def pcb(
     *deltas: Delta, weight: Each(Number()) = 1, density: Each(Number(0, 1, low_open=True)) = 0.2,
@@ -158,7 +142,7 @@ def pcb(
     Both are softmaxes over the tensor of products of task vectors, scaled to 0..1 (`norm`). Those
     with the largest weights, a share `density`, are kept; the rest count as dropped.
     """
-    parts = [x if w == 1 else x * w for x, w in zip(deltas, weight, strict=True)]
+    parts = weighted(deltas, weight)
     count = len(parts)
     inter: dict[tuple[int, int], Value] = {}
     for i in range(count):
@@ -166,11 +150,10 @@ def pcb(
             inter[i, j] = inter[j, i] = _softmax(_scaled(parts[i] * parts[j]), 1)
     balanced = []
     for i, (x, share) in enumerate(zip(parts, density, strict=True)):
-        balance = _softmax(_scaled(x * x), count) * _sum([inter[i, j] for j in range(count)])
+        balance = _softmax(_scaled(x * x), count) * added([inter[i, j] for j in range(count)])
         balanced.append(where(top(balance, share), balance, 0))
-    merged = _sum([by * x for by, x in zip(balanced, parts, strict=True)])
-    result = _divided(merged, _sum(balanced))
-    return result if lambda_ == 1 else result * lambda_
+    merged = added([by * x for by, x in zip(balanced, parts, strict=True)])
+    return times(divided(merged, added(balanced)), lambda_)
 
 
 def _scaled(x: Value) -> Value:

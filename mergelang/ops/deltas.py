@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from mergelang.ops.expr import (
     Value,
+    exact,
     keep,
     rank,
     share_of,
@@ -12,17 +13,20 @@ from mergelang.ops.expr import (
     top_count,
     total,
     uniform,
-    weighted_sum,
     where,
 )  # fmt: skip
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Choice, Delta, Each, Integer, Number
+from mergelang.ops.sums import added, divided, weighted
 
 DENSITY = Number(0, 1, low_open=True)
 
 
-@operator(formula="x_i where |x_i| is among the floor(density n) largest, else 0",
-          paper="TIES-Merging, arXiv 2306.01708; Model Breadcrumbs, arXiv 2312.06795")  # fmt: skip
+@operator(
+    formula="x_i where |x_i| is among the floor(density n) largest, else 0",
+    paper="TIES-Merging, arXiv 2306.01708; Model Breadcrumbs, arXiv 2312.06795",
+    use="task vectors of which the small elements are noise; the first step of `ties`",
+)
 def trim(
     x: Delta,
     *,
@@ -42,14 +46,17 @@ def trim(
     else:
         count = x.context.type.count
         wanted = share_of(density, count)
-        outliers = min(int(Fraction(gamma) * count), count - wanted)
+        outliers = min(int(exact(gamma) * count), count - wanted)
         mask = top_count(x, wanted + outliers) & ~top_count(x, outliers)
         kept = where(mask, x, 0)
     return _as_large_as(x, kept) if rescale == "l1" and density != 1 else kept
 
 
-@operator(formula="m_i x_i / density, where m_i is 1 with probability density, else 0",
-          paper="DARE, arXiv 2311.03099")  # fmt: skip
+@operator(
+    formula="m_i x_i / density, where m_i is 1 with probability density, else 0",
+    paper="DARE, arXiv 2311.03099",
+    use="sparse task vectors in front of any method; the first step of `dare`",
+)
 def drop(
     x: Delta,
     *,
@@ -72,9 +79,12 @@ def drop(
     return _as_large_as(x, kept) if rescale == "l1" else kept
 
 
-@operator(formula="m_i x_i / p_i, where m_i is 1 with probability p_i, else 0, and p_i grows from "
-                  "density - epsilon to density + epsilon with the rank of |x_i| in its row",
-          paper="DELLA-Merging, arXiv 2406.11617")  # fmt: skip
+@operator(
+    formula="m_i x_i / p_i, where m_i is 1 with probability p_i, else 0, and p_i grows from "
+        "density - epsilon to density + epsilon with the rank of |x_i| in its row",
+    paper="DELLA-Merging, arXiv 2406.11617",
+    use="in place of `drop` where few elements carry most of a task vector",
+)
 def magprune(
     x: Delta,
     *,
@@ -114,37 +124,37 @@ def _as_large_as(x: Value, kept: Value) -> Value:
 
 @operator(
     least=1,
-    formula="mean of the w_i x_i whose sign is that of sum(w_i x_i), weighted by w_i",
+    formula="sum(w_i x_i) / sum(w_i) over the inputs whose w_i x_i has the sign of the whole sum",
     paper="TIES-Merging, arXiv 2306.01708",
+    use="task vectors that pull the same elements in opposite directions; the last step of `ties`",
 )
 def elect(
     *inputs: Delta, weight: Each(Number()) = 1, normalize: Boolean() = True
 ) -> Delta:  # fmt: skip
     """For each element elects a sign and merges the inputs that have it.
 
-    The sign is that of the weighted sum (plus where that is 0). The inputs with that sign are
-    averaged by their weights, or with `normalize: false` summed.
+    The sign is that of the weighted sum of all inputs (plus where that is 0). Those with that sign
+    are averaged by their weights, or with `normalize: false` summed.
     """
-    parts = [x if w == 1 else x * w for x, w in zip(inputs, weight, strict=True)]
+    parts = weighted(inputs, weight)
     agree = agreeing(parts)
-    merged = _sum([where(mask, part, 0) for mask, part in zip(agree, parts, strict=True)])
+    merged = added([where(mask, part, 0) for mask, part in zip(agree, parts, strict=True)])
     if not normalize:
         return merged
-    weights = _sum([where(mask, w, 0) for mask, w in zip(agree, weight, strict=True)])
-    return merged / where(weights.equals(0), 1, weights)
+    weights = added([where(mask, w, 0) for mask, w in zip(agree, weight, strict=True)])
+    return divided(merged, weights)
 
 
 def agreeing(parts: list[Value]) -> list[Value]:
     """For each part the mask of the elements that have the sign of the sum, plus where it is 0."""
-    elected = where(_sum(parts) < 0, -1, 1)
+    elected = where(added(parts) < 0, -1, 1)
     return [sign(part).equals(elected) for part in parts]
 
 
-def _sum(values: list[Value]) -> Value:
-    return weighted_sum(values, [1] * len(values))
-
-
-@operator(formula="by x")
+@operator(
+    formula="by x",
+    use="more or less of a task vector; a negative number takes a skill away",
+)
 def scale(x: Alike, *, by: Number()) -> Alike:
     """A task vector times a number.
 

@@ -20,7 +20,7 @@ everything transcendental acts on scalars. That is what makes the bytes independ
 size and thread count.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -313,9 +313,14 @@ def largest(x: Value) -> Value:
 # Selections
 
 
+def exact(number: Number) -> Fraction:
+    """What a number was written as: 0.8 is 4/5, also as a float that is not quite."""
+    return Fraction(number).limit_denominator(10**9)
+
+
 def share_of(density: Number, count: int) -> int:
     """`floor(density * count)`, computed exactly; at least one if density > 0 and there is one."""
-    share = Fraction(density).limit_denominator(10**9)
+    share = exact(density)
     return min(count, max(int(share * count), 1 if share > 0 else 0))
 
 
@@ -336,7 +341,7 @@ def top_count(x: Value, k: int) -> Value:
 
 def top_nonzero(x: Value, density: Number) -> Value:
     """As `top`, with n the number of elements that are not zero; none if that is less than one."""
-    return _chosen(x, make(CHOICE, "top", (x.expr,), Fraction(density).limit_denominator(10**9)))
+    return _chosen(x, make(CHOICE, "top", (x.expr,), exact(density)))
 
 
 def _chosen(x: Value, choice: Expr) -> Value:
@@ -398,31 +403,6 @@ def rowwise(function: str, *values: Value) -> Value:
     exprs = tuple(value.expr for value in values)
     key = structure(function, *(value.key for value in values))
     return Value(make(ROWS, "rowwise", exprs, function), key, values[0].context)
-
-
-# Sums
-
-
-def weighted_sum(values: Sequence[Value], weights: Iterable[Number]) -> Value:
-    """`w0 x0 + w1 x1 + ...`, added in this order; a weight of exactly 1 costs no product."""
-    terms = [x if w == 1 else x * w for x, w in zip(values, weights, strict=True)]
-    result = terms[0]
-    for term in terms[1:]:
-        result = result + term
-    return result
-
-
-def weighted_mean(values: Sequence[Value], weights: Iterable[Number]) -> Value:
-    """The mean with these weights (their sum must not be 0), as `x0 + sum of w_i (x_i - x0)`.
-
-    Written from the first value, so that equal values give exactly that value.
-    """
-    weights = [Fraction(w) for w in weights]
-    scale = sum(weights)
-    rest = [x - values[0] for x in values[1:]]
-    if not rest:
-        return values[0]
-    return values[0] + weighted_sum(rest, [w / scale for w in weights[1:]])
 
 
 # Whole tensors

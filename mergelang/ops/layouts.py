@@ -6,7 +6,12 @@ from mergelang.ops.signature import Layers
 from mergelang.tensors import Inventory, Layering
 
 
-@operator(arranges=True, least=1, formula="layers of x_1, then those of x_2, ...")
+@operator(
+    arranges=True,
+    least=1,
+    formula="layers of x_1, then those of x_2, ...",
+    use="deeper models out of the layers of one or several, to be trained on",
+)
 def stack(*pieces: Layers) -> Layers:
     """Puts the layers of its inputs one upon another, in their order, renumbered from 0.
 

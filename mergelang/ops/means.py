@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from mergelang.ops.expr import weighted_mean, weighted_sum
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Number
+from mergelang.ops.sums import weighted_mean, weighted_sum
+
+
+def mean_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
+    """The mass of a mean by `weight`. ZeroDivisionError where the weights sum to 0."""
+    return _summed_mass(masses, options) / sum(options["weight"], Fraction(0))
+
+
+def _summed_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
+    weighed = (w * m for w, m in zip(options["weight"], masses, strict=True))
+    return sum(weighed, Fraction(0))
 
 
 def _linear_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
-    weights = options["weight"]
-    total = sum((w * m for w, m in zip(weights, masses, strict=True)), Fraction(0))
-    return total / sum(weights, Fraction(0)) if options["normalize"] else total
+    return (mean_mass if options["normalize"] else _summed_mass)(masses, options)
 
 
 @operator(
@@ -20,6 +28,7 @@ def _linear_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fr
     mass=_linear_mass,
     formula="sum(w_i x_i) / sum(w_i); without normalize sum(w_i x_i)",
     paper="Model soups, arXiv 2203.05482",
+    use="fine-tunes of one base that lie near to each other: other seeds, data or steps",
 )
 def linear(
     *inputs: Alike, weight: Each(Number()) = 1, normalize: Boolean() = True
@@ -32,7 +41,12 @@ def linear(
     return (weighted_mean if normalize else weighted_sum)(inputs, weight)
 
 
-@operator(least=1, formula="sum(x_i) / n", paper="Model soups, arXiv 2203.05482")
+@operator(
+    least=1,
+    formula="sum(x_i) / n",
+    paper="Model soups, arXiv 2203.05482",
+    use="as `linear`, when no input is to count more than another",
+)
 def mean(*inputs: Alike) -> Alike:
     """The plain mean of its inputs.
 
@@ -45,6 +59,7 @@ def mean(*inputs: Alike) -> Alike:
     least=1,
     formula="m_1 = x_1, m_i = decay m_(i-1) + (1 - decay) x_i; the last m",
     paper="Polyak and Juditsky 1992, Acceleration of stochastic approximation by averaging",
+    use="checkpoints of one training, to smooth out what its last steps overdid",
 )
 def ema(*checkpoints: Alike, decay: Number(0, 1)) -> Alike:
     """The exponential moving average over checkpoints of one training, the earliest first.
@@ -57,7 +72,10 @@ def ema(*checkpoints: Alike, decay: Number(0, 1)) -> Alike:
     return weighted_mean(checkpoints, weights)
 
 
-@operator(formula="scale x")
+@operator(
+    formula="scale x",
+    use="the tensors of one model in a `stack` or a `match`, as they are or scaled",
+)
 def passthrough(x: Alike, *, scale: Number() = 1) -> Alike:
     """Its input as it is: every tensor is copied, byte by byte, unless `scale` is not 1.
 

@@ -30,6 +30,7 @@ EXPERT = {
     least=2,
     formula="experts: the feed-forward layers of x_i; all else: the base; gates: N(0, 1) by seed",
     paper="Mixtral of Experts, arXiv 2401.04088; mergekit-moe",
+    use="sparse upcycling: fine-tunes as the start of the training of one mixture",
 )
 def moe(
     *experts: Model,

@@ -17,6 +17,7 @@ from mergelang.ops.task_vectors import RESCALE, elected, summed
     task_vectors=True, least=1,
     formula="lambda sum(w_i trim(d_i, density, gamma))",
     paper="Model Breadcrumbs, arXiv 2312.06795",
+    use="task vectors whose largest elements are outliers of one training, which `ties` would keep",
 )  # fmt: skip
 def breadcrumbs(
     *deltas: Delta,
@@ -32,8 +33,8 @@ def breadcrumbs(
     Written out: `breadcrumbs(a { weight: 0.7 }, b, density: 0.5, gamma: 0.1, base: base)` is
     `base + 0.7 * trim(a - base, density: 0.5, gamma: 0.1)
     + trim(b - base, density: 0.5, gamma: 0.1)`.
-    The largest elements are often outliers of one training run; use it where `ties` carries too
-    much of them over.
+    One element of a tensor at least is kept; mergekit keeps none where `density` of it is less than
+    one element.
     """
     return summed(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 
@@ -42,6 +43,7 @@ def breadcrumbs(
     task_vectors=True, least=1,
     formula="lambda elect(trim(d_1, density, gamma), ..., trim(d_n, density, gamma))",
     paper="Model Breadcrumbs, arXiv 2312.06795; TIES-Merging, arXiv 2306.01708",
+    use="as `breadcrumbs`, where task vectors disagree on signs too",
 )  # fmt: skip
 def breadcrumbs_ties(
     *deltas: Delta,
@@ -57,6 +59,8 @@ def breadcrumbs_ties(
     Written out: `breadcrumbs_ties(a, b, density: 0.5, gamma: 0.1, base: base)` is `base +
     elect(trim(a - base, density: 0.5, gamma: 0.1), trim(b - base, density: 0.5, gamma: 0.1),
     normalize: false)`.
+    One element of a tensor at least is kept; mergekit keeps none where `density` of it is less than
+    one element.
     """
     return elected(_trimmed(deltas, density, gamma, rescale), weight, normalize, lambda_)
 
@@ -65,6 +69,7 @@ def breadcrumbs_ties(
     task_vectors=True, least=1,
     formula="lambda elect(magprune(d_1), ..., magprune(d_n))",
     paper="DELLA-Merging, arXiv 2406.11617",
+    use="in place of `dare_ties` where few elements carry most of a task vector",
 )  # fmt: skip
 def della(
     *deltas: Delta,
@@ -80,7 +85,7 @@ def della(
 
     Written out: `della(a { weight: 0.7 }, b, density: 0.5, base: base)` is `base +
     elect(magprune(a - base, density: 0.5) { weight: 0.7 }, magprune(b - base, density: 0.5))`.
-    Use it in place of `dare_ties` where few elements carry most of a task vector.
+    The paper divides each element by its own probability, mergekit does as `rescale: l1`.
     """
     return elected(_pruned(deltas, density, epsilon, rescale, draw), weight, normalize, lambda_)
 
@@ -89,6 +94,7 @@ def della(
     task_vectors=True, least=1,
     formula="lambda sum(w_i magprune(d_i))",
     paper="DELLA-Merging, arXiv 2406.11617",
+    use="in place of `dare` where few elements carry most of a task vector",
 )  # fmt: skip
 def della_linear(
     *deltas: Delta,
@@ -104,6 +110,7 @@ def della_linear(
 
     Written out: `della_linear(a { weight: 0.7 }, b, density: 0.5, base: base)` is
     `base + 0.7 * magprune(a - base, density: 0.5) + magprune(b - base, density: 0.5)`.
+    The paper divides each element by its own probability, mergekit does as `rescale: l1`.
     """
     return summed(_pruned(deltas, density, epsilon, rescale, draw), weight, normalize, lambda_)
 

@@ -40,7 +40,8 @@ def operator(
     number), keyword-only ones the options (`Number(0, 1)`, `Each(Number())`, `Choice("a", "b")`,
     ...), the return annotation is the kind of the result. The docstring's first line is the
     summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` (inputs),
-    `version` (raise it when the bytes of a result change), `formula`, `paper`, `mass`.
+    `version` (raise it when the bytes of a result change), `formula`, `use` (what it is good for),
+    `paper`, `mass`.
     """
 
     def register(function: Callable[..., Any]) -> Operator:

@@ -169,7 +169,7 @@ class Signature:
     `kind` of the result is Model, Delta or Alike. A `task_vectors` operator takes models with
     `base:` or deltas without it: its body sees deltas in both cases, and with a base the result is
     the base plus what the body returns; one for `points` too takes models without a base as they
-    are. `arranges` marks operators on layouts, not on values.
+    are. `arranges` marks operators on layouts, not on values. `use` says what it is good for.
     """
 
     name: str
@@ -185,6 +185,7 @@ class Signature:
     summary: str = ""
     text: str = ""
     formula: str = ""
+    use: str = ""
     paper: str = ""
     mass: Callable[[tuple[Fraction, ...], Mapping[str, Any]], Fraction] | None = field(
         default=None, compare=False, repr=False

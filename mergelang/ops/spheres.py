@@ -8,20 +8,10 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from mergelang.ops.expr import (
-    COLUMNS,
-    ROWS,
-    SCALAR,
-    Value,
-    acos,
-    dot,
-    norm,
-    sin,
-    solve,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import COLUMNS, ROWS, SCALAR, Value, acos, dot, norm, sin, solve, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Integer, Number
+from mergelang.ops.sums import divided
 
 COLINEAR = 0.9995
 """Cosine from which `slerp` is linear, as in mergekit."""
@@ -36,13 +26,13 @@ OPPOSITE = math.pi - 1e-6
 @operator(
     formula="sin((1-t) w)/sin(w) a + sin(t w)/sin(w) b, where cos(w) = a.b / (|a| |b|)",
     paper="Shoemake 1985, Animating rotation with quaternion curves",
+    use="two fine-tunes of one base; for more, `multislerp` or `karcher`",
 )
 def slerp(a: Alike, b: Alike, *, t: Number(0, 1)) -> Alike:
     """Spherical interpolation from `a` (t = 0) to `b` (t = 1), tensor by tensor.
 
     The angle is that between the flattened tensors. Where they are nearly parallel (|cosine| above
-    0.9995) the interpolation is linear, as in mergekit. Use it for two models of one base; for
-    more, `multislerp` or `karcher`.
+    0.9995) the interpolation is linear, as in mergekit.
     """
     cosine = _cosine(a, b, SCALAR)
     return _between(a, b, t, cosine, abs(cosine) > COLINEAR)
@@ -52,6 +42,7 @@ def slerp(a: Alike, b: Alike, *, t: Number(0, 1)) -> Alike:
     task_vectors=True, points=True, least=2, most=2,
     formula="slerp(a, b, t: w_b / (w_a + w_b)); with a base of the task vectors",
     paper="Shoemake 1985; mergekit's nuslerp",
+    use="as `slerp`, by weights instead of `t`; of task vectors; row by row",
 )  # fmt: skip
 def nuslerp(
     *inputs: Alike,
@@ -75,7 +66,7 @@ def nuslerp(
 def _cosine(a: Value, b: Value, kind: str) -> Value:
     """The cosine between two tensors, or between their rows or columns; 0 where one is zero."""
     lengths = norm(a, kind) * norm(b, kind)
-    return dot(a, b, kind) / where(lengths.equals(0), 1, lengths)
+    return divided(dot(a, b, kind), lengths)
 
 
 def _between(a: Value, b: Value, t: Fraction, cosine: Value, straight: Value) -> Value:
@@ -91,6 +82,7 @@ def _between(a: Value, b: Value, t: Fraction, cosine: Value, straight: Value) ->
     task_vectors=True, points=True, least=1,
     formula="m / |m| sum(w_i |x_i|), where m = sum(w_i x_i / |x_i|)",
     paper="Buss and Fillmore 2001, Spherical averages; mergekit's multislerp",
+    use="more than two models whose plain mean would be shorter than each of them",
 )  # fmt: skip
 def multislerp(
     *inputs: Alike,
@@ -101,9 +93,8 @@ def multislerp(
     """The weighted mean of directions, with the weighted mean of lengths.
 
     With a base, of the task vectors. Where the directions cancel out (|m| below `eps`), the result
-    is the weighted sum. One input is returned as it is. Use it in place of `slerp` for more than
-    two models. As in mergekit `eps` is also added to the lengths |x_i| in m, and the result is
-    times cos(eps), which is felt with a large one alone.
+    is the weighted sum. One input is returned as it is. As in mergekit `eps` is also added to the
+    lengths |x_i| in m, and the result is times cos(eps), which is felt with a large one alone.
     """
     if len(inputs) == 1:
         return inputs[0]
@@ -120,6 +111,8 @@ def multislerp(
     task_vectors=True, points=True, least=1,
     formula="sum(|x_i|) / n times the direction m with the least sum of angle(m, x_i)^2",
     paper="Karcher 1977, Riemannian center of mass; mergekit's karcher",
+    use="more than two models that lie far apart, where `slerp`s of `slerp`s would hang on "
+        "their order",
 )  # fmt: skip
 def karcher(*inputs: Alike, max_iter: Integer(0) = 10, tol: Number(0) = 1e-5) -> Alike:
     """The mean on the sphere: the direction nearest to all in squared angles, with the mean length.
@@ -172,7 +165,7 @@ def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[fl
         return [0.0] * count
     mean = [1 / lengths[i] / len(valid) if i in valid else 0.0 for i in range(count)]
     size = _length(gram, mean)
-    if size < tol:
+    if size <= tol:
         mean = [1 / lengths[i] if i == valid[0] else 0.0 for i in range(count)]
         size = 1.0
     mean = [each / size for each in mean]
@@ -181,13 +174,13 @@ def karcher_mean(products: list[float], *, max_iter: int, tol: float) -> list[fl
         for i in valid:
             cosine = math.fsum(gram[i][j] * mean[j] for j in range(count)) / lengths[i]
             angle = math.acos(max(-1.0, min(1.0, cosine)))
-            if angle < tol or angle > OPPOSITE:  # no direction leads there
+            if angle <= tol or angle > OPPOSITE:  # no direction leads there
                 continue
             by = angle / math.sin(angle) / len(valid)
             step = [s - by * cosine * m for s, m in zip(step, mean, strict=True)]
             step[i] += by / lengths[i]
         size = _length(gram, step)
-        if size < tol:
+        if size <= tol:
             break
         along, across = math.cos(size), math.sin(size) / size
         mean = [along * m + across * s for m, s in zip(mean, step, strict=True)]

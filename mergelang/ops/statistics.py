@@ -5,23 +5,18 @@
 
 from fractions import Fraction
 
-from mergelang.ops.expr import (
-    load,
-    norm,
-    structure,
-    weighted_mean,
-    weighted_sum,
-    where,
-    whole,
-)
+from mergelang.ops.expr import load, norm, structure, where, whole
+from mergelang.ops.means import mean_mass
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Each, Model, Number, Statistics
+from mergelang.ops.sums import added, divided, times, weighted_mean
 
 
 @operator(
-    least=1,
+    least=1, mass=mean_mass,
     formula="sum(w_i f_i x_i) / sum(w_i f_i), f_i the Fisher information of x_i, at least epsilon",
     paper="Merging models with Fisher-weighted averaging, arXiv 2111.09832",
+    use="fine-tunes with a sample of the data of each, when different elements matter to each",
 )  # fmt: skip
 def fisher(
     *models: Model,
@@ -34,7 +29,8 @@ def fisher(
 
     The statistics are mean squared gradients. `normalize: true` divides those of each tensor by
     their norm first, so that no model outweighs the others by the size of its gradients. Elements
-    on which no statistics are above `epsilon` get the plain mean. Tensors without statistics too.
+    on which no statistics are above `epsilon` get the mean by `weight`, and so do tensors without
+    statistics.
     """
     if None in stats:
         return weighted_mean(models, weight)
@@ -42,21 +38,20 @@ def fisher(
     for x, extent, w in zip(models, stats, weight, strict=True):
         score = load(extent, structure("stats", x.key), x.context)
         if normalize:
-            length = norm(score)
-            score = score / where(length.equals(0), 1, length)
+            score = divided(score, norm(score))
         score = where(score < epsilon, epsilon, score)
-        scores.append(score if w == 1 else score * w)
+        scores.append(times(score, w))
     moved = [score * (x - models[0]) for score, x in zip(scores[1:], models[1:], strict=True)]
     if not moved:
         return models[0]
-    count = sum(scores[1:], scores[0])
-    return models[0] + weighted_sum(moved, [1] * len(moved)) / where(count.equals(0), 1, count)
+    return models[0] + divided(added(moved), added(scores))
 
 
 @operator(
-    least=1,
+    least=1, mass=mean_mass,
     formula="W' = inverse(sum(w_i G_i)) sum(w_i G_i W_i'), G_i the products of the layer's inputs",
     paper="Dataless knowledge fusion (RegMean), arXiv 2212.09849",
+    use="fine-tunes with a sample of the data of each, when their layers shall answer as before",
 )  # fmt: skip
 def regmean(
     *models: Model,

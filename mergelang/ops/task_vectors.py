@@ -13,9 +13,10 @@ from fractions import Fraction
 
 from mergelang.ops.deltas import DENSITY, drop, elect, trim
 from mergelang.ops.expr import Number as Amount
-from mergelang.ops.expr import Value, weighted_sum
+from mergelang.ops.expr import Value
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Number
+from mergelang.ops.sums import times, weighted_sum
 
 RESCALE = Choice("inverse", "l1", "none")
 
@@ -34,13 +35,13 @@ def elected(
     deltas: Sequence[Value], weight: Sequence[Amount], normalize: bool, factor: Amount
 ) -> Value:
     """`factor` times what `elect` makes."""
-    result = elect(*deltas, weight=weight, normalize=normalize)
-    return result if factor == 1 else result * factor
+    return times(elect(*deltas, weight=weight, normalize=normalize), factor)
 
 
 @operator(
     task_vectors=True, least=1, formula="lambda sum(w_i d_i)",
     paper="Editing models with task arithmetic, arXiv 2212.04089",
+    use="the first thing to try; where task vectors disagree much, `ties` or `dare` lose less",
 )  # fmt: skip
 def task_arithmetic(
     *deltas: Delta,
@@ -52,7 +53,6 @@ def task_arithmetic(
 
     Written out: `task_arithmetic(a { weight: 0.5 }, b { weight: 0.8 }, base: base)` is
     `base + 0.5 * (a - base) + 0.8 * (b - base)`.
-    The first thing to try; where task vectors disagree much, `ties` or `dare` lose less.
     """
     return summed(deltas, weight, normalize, lambda_)
 
@@ -61,6 +61,7 @@ def task_arithmetic(
     task_vectors=True, least=1,
     formula="lambda elect(trim(d_1), ..., trim(d_n))",
     paper="TIES-Merging, arXiv 2306.01708",
+    use="several task vectors that disagree on signs",
 )  # fmt: skip
 def ties(
     *deltas: Delta,
@@ -74,7 +75,7 @@ def ties(
 
     Written out: `ties(a { weight: 0.7 }, b, density: 0.3, base: base)` is
     `base + elect(trim(a - base, density: 0.3) { weight: 0.7 }, trim(b - base, density: 0.3))`.
-    The paper keeps a fifth of the elements, which is the default.
+    The paper keeps a fifth of the elements, which is the default; mergekit's is to keep all.
     """
     trimmed = [trim(x, density=d, rescale=rescale) for x, d in zip(deltas, density, strict=True)]
     return elected(trimmed, weight, normalize, lambda_)
@@ -84,6 +85,7 @@ def ties(
     task_vectors=True, least=1,
     formula="lambda sum(w_i drop(d_i))",
     paper="Language Models are Super Mario, arXiv 2311.03099",
+    use="fine-tunes whose changes are small and redundant, so that most of them can be left out",
 )  # fmt: skip
 def dare(
     *deltas: Delta,
@@ -108,6 +110,7 @@ def dare(
     task_vectors=True, least=1,
     formula="lambda elect(drop(d_1), ..., drop(d_n))",
     paper="Language Models are Super Mario, arXiv 2311.03099; TIES-Merging, arXiv 2306.01708",
+    use="as `dare`, where task vectors disagree on signs too",
 )  # fmt: skip
 def dare_ties(
     *deltas: Delta,
@@ -123,7 +126,8 @@ def dare_ties(
     Written out: `dare_ties(a, b { weight: 0.7 }, density: 0.5, base: base)` is `base +
     elect(drop(a - base, density: 0.5), drop(b - base, density: 0.5) { weight: 0.7 },
     normalize: false)`.
-    As in mergekit what agrees is summed unless `normalize: true` asks for the mean.
+    As in mergekit what agrees is summed unless `normalize: true` asks for the mean. The paper
+    divides what is left by the density, mergekit does as `rescale: l1`.
     """
     return elected(_dropped(deltas, density, rescale, draw), weight, normalize, lambda_)
 
@@ -132,6 +136,8 @@ def dare_ties(
     task_vectors=True, least=1,
     formula="lambda sum(w_i m_i d_i / q_i), where m_i is 1 with probability density, else 0",
     paper="DARE the Extreme (DAREx), arXiv 2410.09344",
+    use="densities of a tenth and less, where dividing by the density makes the noise "
+        "larger than the signal",
 )  # fmt: skip
 def darex(
     *deltas: Delta,
@@ -146,9 +152,8 @@ def darex(
 
     Written out: `darex(a, density: 0.1, q: 0.4, base: base)` is to rounding
     `base + drop(a - base, density: 0.1, rescale: none) / 0.4`.
-    For densities of a tenth and less: dividing by the density then makes the noise larger than the
-    signal, and a larger `q`, found on held-out data for the whole model or by layer, keeps most of
-    the skill.
+    A `q` larger than the density, found on held-out data for the whole model or by layer, keeps
+    most of the skill.
     """
     dropped = [
         drop(x, density=d, rescale="none", draw=draw) / by
@@ -161,6 +166,7 @@ def darex(
     task_vectors=True, least=1,
     formula="(alpha + beta l / (L - 1)) sum(w_i d_i) in layer l of L",
     paper="LiNeS, arXiv 2410.17146",
+    use="merges that forget what the base could: shallow layers hold what all tasks share",
 )  # fmt: skip
 def lines(
     *deltas: Delta, weight: Each(Number()) = 1, alpha: Number(0), beta: Number()
@@ -169,8 +175,7 @@ def lines(
 
     Written out: `lines(a, alpha: 0.2, beta: 0.8, base: base)` is
     `base + curve(0.2, 1) * (a - base)`.
-    Outside the layers the factor is `alpha`. Shallow layers hold what all tasks share, so that
-    scaling them less forgets less.
+    Outside the layers the factor is `alpha`.
     """
     depth = deltas[0].context.depth
     return summed(deltas, weight, False, Fraction(alpha) + Fraction(beta) * depth)

@@ -1,43 +1,32 @@
 """Methods that go from a base towards fine-tunes, as far as a rule says."""
 
-from collections.abc import Sequence
 from itertools import combinations
 
-from mergelang.ops.expr import (
-    ROWS,
-    SCALAR,
-    Value,
-    dot,
-    kth,
-    norm,
-    rowwise,
-    sign,
-    weighted_mean,
-    weighted_sum,
-    where,
-)  # fmt: skip
+from mergelang.ops.expr import ROWS, SCALAR, Value, dot, kth, norm, rowwise, sign, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Delta, Model, Number
+from mergelang.ops.sums import added, weighted_mean
 
 
 @operator(
     task_vectors=True, least=2,
     formula="t mean(d_i), where t = n c / (1 + (n-1) c), c = mean cosine between pairs of d_i",
     paper="Model Stock, arXiv 2403.19522",
+    use="fine-tunes of one base on one task, with other seeds or settings",
 )  # fmt: skip
 def model_stock(
     *deltas: Delta, filter_wise: Boolean() = False, epsilon: Number(0) = 0
 ) -> Delta:  # fmt: skip
     """Goes from the base towards the mean of fine-tunes, as far as they agree on the direction.
 
-    For fine-tunes of one base on one task with other seeds or settings. With `filter_wise: true`
-    every row of a matrix has an angle of its own. mergekit counts products of lengths below 1e-6 as
-    1e-6, which makes small task vectors look less alike; `epsilon: 1e-6` does as mergekit.
+    With `filter_wise: true` every row of a matrix has an angle of its own. mergekit counts products
+    of lengths below 1e-6 as 1e-6, which makes small task vectors look less alike; `epsilon: 1e-6`
+    does as mergekit.
     """
     kind = ROWS if filter_wise else SCALAR
     count = len(deltas)
     cosines = [_cosine(a, b, kind, epsilon) for a, b in combinations(deltas, 2)]
-    cosine = _sum(cosines) / len(cosines)
+    cosine = added(cosines) / len(cosines)
     below = 1 + cosine * (count - 1)
     vanishes = abs(below) < 1e-6
     t = where(vanishes, 0, cosine * count / where(vanishes, 1, below))
@@ -51,20 +40,14 @@ def _cosine(a: Value, b: Value, kind: str, epsilon: float) -> Value:
     return where(cosine > 1, 1, where(cosine < -1, -1, cosine))
 
 
-def _sum(values: Sequence[Value]) -> Value:
-    return weighted_sum(values, [1] * len(values))
-
-
 @operator(
     task_vectors=True,
     formula="d where |d| <= t, else sign(d) t",
     paper="mergekit's nearswap, after an idea of Alchemonaut",
+    use="the tone of one model without its large differences",
 )  # fmt: skip
 def nearswap(x: Delta, *, t: Number(0)) -> Delta:
-    """Takes what is near the base from `x`, and moves by at most `t` towards `x` elsewhere.
-
-    Gives a model the tone of another one without its large differences.
-    """
+    """Takes what is near the base from `x`, and moves by at most `t` towards `x` elsewhere."""
     return where(abs(x) <= t, x, sign(x) * t)
 
 
@@ -72,6 +55,7 @@ def nearswap(x: Delta, *, t: Number(0)) -> Delta:
     formula="base + d where |d| K >= median + 1.5 (q3 - q1) of |d| K, else base; K = KL divergence "
             "of the softmaxes of the rows of x and base",
     paper="Arcee Fusion; as in mergekit",
+    use="one fine-tune of which only the changes that matter are wanted",
 )  # fmt: skip
 def arcee_fusion(x: Model, *, base: Model) -> Model:
     """Takes from `x` the elements that matter most, and the rest from the base.

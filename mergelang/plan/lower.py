@@ -14,10 +14,11 @@ from mergelang.errors import Diagnostic, RecipeError
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
-from mergelang.ops.expr import Context, Extent, Value, load, weighted_sum, zeros
+from mergelang.ops.expr import Context, Extent, Value, load, zeros
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
 from mergelang.ops.signature import Operator
+from mergelang.ops.sums import weighted_sum
 from mergelang.tensors import MERGEABLE, Place
 
 SCHEDULES = (Constant, Curve, Arms, Arithmetic)

@@ -206,9 +206,10 @@ right:  let x = (a + b) / 2
     "E0415": Kind(
         "the weights of `{operator}` sum to 0",
         label="cannot be normalized",
-        help=("change a weight, or write `normalize: false`",),
+        help=("change a weight",),
         explain="""\
-A weighted mean divides by the sum of its weights, which must not be 0.
+A weighted mean divides by the sum of its weights, which must not be 0. A difference of models,
+whose weights do sum to 0, is a task vector: `chat - code`.
 
 wrong:  let x = linear(a { weight: 1 }, b { weight: -1 })
 
@@ -225,7 +226,7 @@ numbers only.
 """,
     ),
     "E0418": Kind(
-        "`{operator}` works on task vectors, and its inputs are models without a `base:`",
+        "`{operator}` works on what tuning changed, and its inputs are models without a `base:`",
         label="needs a base",
         help=(
             "say what they were tuned from: `{operator}(..., base: {base})`",

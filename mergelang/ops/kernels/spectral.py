@@ -13,7 +13,7 @@ def tsv(*deltas: torch.Tensor) -> torch.Tensor:
     each = max(1, rank // len(deltas))
     left, values, right = [], [], []
     for delta in deltas:
-        u, s, v = torch.linalg.svd(delta, full_matrices=False)
+        u, s, v = _svd(delta)
         left.append(u[:, :each])
         values.append(s[:each])
         right.append(v[:each])
@@ -23,20 +23,18 @@ def tsv(*deltas: torch.Tensor) -> torch.Tensor:
 
 def iso_c(*deltas: torch.Tensor) -> torch.Tensor:
     """All singular values of the sum become their mean."""
-    u, s, v = torch.linalg.svd(_total(deltas), full_matrices=False)
+    u, s, v = _svd(_total(deltas))
     return s.mean() * (u @ v)
 
 
-def iso_cts(*deltas: torch.Tensor, common: float) -> torch.Tensor:
-    """The strongest directions of the sum, then those of each task outside of them."""
-    u, s, v = torch.linalg.svd(_total(deltas), full_matrices=False)
-    rank, count = len(s), len(deltas)
-    own = int(rank * (1 - common) / count)
-    kept = rank - own * count
+def iso_cts(*deltas: torch.Tensor, own: int) -> torch.Tensor:
+    """The strongest directions of the sum, then `own` of each task outside of them."""
+    u, s, v = _svd(_total(deltas))
+    kept = len(s) - own * len(deltas)
     left, values, right = [u[:, :kept]], [s[:kept]], [v[:kept]]
     for delta in deltas if own else ():
         outside = delta - left[0] @ (left[0].T @ delta)
-        p, t, q = torch.linalg.svd(outside, full_matrices=False)
+        p, t, q = _svd(outside)
         left.append(p[:, :own])
         values.append(t[:own])
         right.append(q[:own])
@@ -53,5 +51,15 @@ def _total(deltas: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 def _orthogonal(x: torch.Tensor) -> torch.Tensor:
     """The nearest matrix with orthogonal columns (or rows): U V' of its decomposition."""
-    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    u, _, v = _svd(x)
     return u @ v
+
+
+def _svd(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """U [m, r], S [r] and V' [r, n]; of NaN where x is not finite, which LAPACK refuses."""
+    if x.isfinite().all():
+        return torch.linalg.svd(x, full_matrices=False)
+    rank = min(x.shape)
+    shapes = (x.shape[0], rank), (rank,), (rank, x.shape[1])
+    u, s, v = (torch.full(shape, torch.nan, dtype=x.dtype) for shape in shapes)
+    return u, s, v

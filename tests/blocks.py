@@ -1,0 +1,33 @@
+"""Stored arrays as values, and what an expression of them comes to, for tests of evaluation."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mergelang.ops import expr as e
+from mergelang.run.evaluate import as_array, evaluate
+from mergelang.tensors import TensorType
+
+Shape = int | tuple[int, ...]
+
+
+def stored(folder: Path, name: str, data: np.ndarray) -> e.Value:
+    """An array of float32 or float64 in a file, as a value."""
+    path = folder / name
+    path.write_bytes(data.tobytes())
+    kind = TensorType({4: "F32", 8: "F64"}[data.itemsize], data.shape)
+    return e.load(e.Extent(str(path), 0, kind), name.encode(), e.Context(7, "w", kind))
+
+
+def value_of(x: e.Value, block: int = 1 << 16, threads: int = 1, **options: bool) -> np.ndarray:
+    kind = x.context.type
+    return as_array(evaluate(x.expr, kind, block=block, threads=threads, **options), kind)
+
+
+def pair(
+    folder: Path, shape: Shape, dtype: type = np.float32
+) -> tuple[e.Value, e.Value, np.ndarray, np.ndarray]:
+    """Two values of normal numbers, and the same numbers as arrays."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    return stored(folder, "a", a), stored(folder, "b", b), a, b
