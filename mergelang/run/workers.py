@@ -83,27 +83,29 @@ class Pool:
         self._left: dict[int, int] = {}
         self._holds: dict[int, int] = {}
         self._exhausted = False
+        self._begun = self._ended = 0  # threads
         self._failure: BaseException | None = None
         self._changed = Condition()
 
     def run(self) -> None:
         """Returns when all jobs are done; raises the first failure of any thread."""
-        threads = [Thread(target=self._work, args=(m,), daemon=True) for m in self._machines]
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)
-                    self._tick()
+            for machine in self._machines:
+                Thread(target=self._work, args=(machine,), daemon=True).start()
+            while not self._wait(lambda: self._ended == len(self._machines), 0.2):
+                self._tick()
         except BaseException as error:  # Ctrl-C: let the threads end their block, then leave.
             self._fail(error)
             self._control.cancel()  # Threads that are held would never end.
-            for thread in threads:
-                if thread.ident is not None:  # the interrupt may come before all have started
-                    thread.join()
+            self._wait(lambda: self._ended == self._begun)
         if self._failure is not None:
             raise self._failure
+
+    def _wait(self, holds: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Waits for what threads count. `Thread.join` would not do: before Python 3.13 one that an
+        interrupt ends takes a running thread for a stopped one."""
+        with self._changed:
+            return self._changed.wait_for(holds, seconds)
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
@@ -111,8 +113,10 @@ class Pool:
             self._changed.notify_all()
 
     def _work(self, machine: Any) -> None:
-        torch.set_num_threads(1)
+        with self._changed:
+            self._begun += 1
         try:
+            torch.set_num_threads(1)
             while (item := self._take()) is not None:
                 self._control.wait()
                 work, number = item
@@ -120,6 +124,10 @@ class Pool:
                 self._end_span(work)
         except BaseException as error:
             self._fail(error)
+        finally:
+            with self._changed:
+                self._ended += 1
+                self._changed.notify_all()
 
     def _take(self) -> tuple[Work, int] | None:
         """The next span: of an open job if there is one, else of the next job."""
