@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import mergelang
 from mergelang.cli.app import main
-from mergelang.errors import InputError, RecipeError
+from mergelang.errors import InputError, RecipeError, RunError
 from mergelang.stats import collect
 from tests.checkpoints import write_arrays
 
@@ -83,6 +83,18 @@ def test_equal_models_give_that_model_whatever_the_statistics(models):
     text = 'fisher(a { stats: "a.fisher.safetensors" }, a { stats: "b.fisher.safetensors" })'
     got, (a, _) = merged(models, text), read(models)
     assert all(np.array_equal(got[name], a[name]) for name in SHAPES)
+
+
+@pytest.mark.parametrize(("kind", "expression"), [("fisher", FISHER), ("gram", REGMEAN)])
+def test_statistics_that_are_not_finite_stop_the_run_with_their_file(models, kind, expression):
+    path = models / f"b.{kind}.safetensors"
+    tensors = load_file(path)
+    tensors["layers.1.w"][3, 4] = float("inf")
+    save_file(tensors, path)
+    said = rf"tensor layers.1.w of .*b.{kind}.safetensors holds inf at element 22"
+    with pytest.raises(RunError, match=said):
+        merged(models, expression + ")")
+    assert not (models / "out").exists()
 
 
 def test_statistics_of_another_kind_or_model_are_refused_at_their_input(models):

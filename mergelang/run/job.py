@@ -145,8 +145,17 @@ class Job:
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
-            return Whole(expr, self.type.shape, self.dtype, self.files)
+            return Whole(expr, self.type.shape, self.dtype, self._stored)
         return reducer(expr, self.type.shape, self.wide, self.block, self._rows or UNIT)
+
+    def _stored(self, extent: Extent) -> torch.Tensor:
+        """A whole stored tensor of any shape."""
+        raw = np.empty(extent.type.nbytes, dtype=np.uint8)
+        self.files.read(extent.path, extent.offset, memoryview(raw))
+        if not self._allow:
+            self._refuse_nonfinite(extent, raw, 0)
+        stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
+        return stored.view(extent.type.shape).to(self.dtype)
 
     def _scalar(self, expr: Expr) -> Any:
         known = self._known.get(expr)
@@ -167,7 +176,11 @@ class Job:
         return known
 
     def _check_input(self, extent: Extent, raw: np.ndarray, start: int) -> None:
-        position = nonfinite(raw, extent.type.dtype) if extent in self._fresh_extents else None
+        if extent in self._fresh_extents:
+            self._refuse_nonfinite(extent, raw, start)
+
+    def _refuse_nonfinite(self, extent: Extent, raw: np.ndarray, start: int) -> None:
+        position = nonfinite(raw, extent.type.dtype)
         if position is not None:
             stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
             raise RunError(
@@ -185,9 +198,12 @@ class Job:
             torch.from_numpy(raw).view(dtype).copy_(block)
         position = None if self._allow else nonfinite(raw, self.type.dtype)
         if position is not None:
+            value, dtype = float(block[position]), self.type.dtype
+            lost = math.isnan(value)
             raise RunError(
-                "E0904", tensor=self.name, position=start + position, dtype=self.type.dtype,
-                value=str(float(block[position])),
+                "E0904", tensor=self.name, position=start + position, value=str(value),
+                why="is no number" if lost else f"{dtype} cannot hold",
+                dtype=None if lost else dtype,
             )  # fmt: skip
         return memoryview(raw)
 
@@ -195,11 +211,14 @@ class Job:
 class Whole:
     """`whole`: gathers whole tensors, then calls a function on them."""
 
-    def __init__(self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype, files: Files):
+    def __init__(
+        self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype,
+        read: Callable[[Extent], torch.Tensor],
+    ):  # fmt: skip
         self.expr = expr
         self.targets = tuple(arg for arg in expr.args if arg.op != "stored")
         self._stored = [arg.attr for arg in expr.args if arg.op == "stored"]
-        self._shape, self._dtype, self._files = shape, dtype, files
+        self._shape, self._read = shape, read
         self._inputs = [torch.empty(math.prod(shape), dtype=dtype) for _ in self.targets]
 
     def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
@@ -219,12 +238,6 @@ class Whole:
         self.value = result.contiguous().view(-1)
         self._inputs.clear()
         return True
-
-
-    def _read(self, extent: Extent) -> torch.Tensor:
-        raw = torch.empty(extent.type.nbytes, dtype=torch.uint8)
-        self._files.read(extent.path, extent.offset, memoryview(raw.numpy()))
-        return raw.view(TORCH[extent.type.dtype]).view(extent.type.shape).to(self._dtype)
 
 
 def _below(root: Expr) -> set[Expr]:

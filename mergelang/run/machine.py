@@ -6,6 +6,7 @@ library sum, so the result does not depend on the CPU's vector width nor on wher
 
 import os
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,12 @@ def _bits(operand: torch.Tensor | float, kind: torch.dtype, whole: torch.dtype) 
     """A buffer seen as integers, or the bits of a number."""
     if isinstance(operand, torch.Tensor):
         return operand.view(whole)
-    return int(torch.tensor(operand, dtype=kind).view(whole))
+    return _bits_of(operand, kind, whole)
+
+
+@lru_cache(maxsize=4096)
+def _bits_of(number: float, kind: torch.dtype, whole: torch.dtype) -> int:
+    return int(torch.tensor(number, dtype=kind).view(whole))
 
 
 def _spread(

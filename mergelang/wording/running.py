@@ -35,9 +35,9 @@ its tensor and position (a flat index from 0). `--allow-nonfinite` lets it throu
     ),
     "E0904": Kind(
         "the merge gives {value} for tensor {tensor} at element {position}, "
-        "which {dtype} cannot hold",
+        "which {why}",
         help=(
-            "write a wider dtype, for instance `{{ dtype: bf16 }}` or `{{ dtype: f32 }}`",
+            "{dtype} is too narrow: write a wider one, for instance `{{ dtype: f32 }}`",
             "check weights and rescaling: results this large are seldom meant",
         ),
         explain="""\
