@@ -15,7 +15,7 @@ from mergelang.ops.expr import (
 )  # fmt: skip
 from mergelang.tensors import DTYPES, TensorType
 
-ROW_BLOCK = 1 << 18
+ROW_BLOCK = 1 << 17
 """Elements that a block of whole rows has at most, unless a single row is longer."""
 
 SAMPLED_FROM = 1 << 18
