@@ -8,7 +8,6 @@ from mergelang.ops.expr import (
     keep,
     rank,
     share_of,
-    sign,
     top,
     top_count,
     total,
@@ -147,8 +146,8 @@ def elect(
 
 def agreeing(parts: list[Value]) -> list[Value]:
     """For each part the mask of the elements that have the sign of the sum, plus where it is 0."""
-    elected = where(added(parts) < 0, -1, 1)
-    return [sign(part).equals(elected) for part in parts]
+    negative = added(parts) < 0
+    return [(negative & (part < 0)) | (~negative & (part > 0)) for part in parts]
 
 
 @operator(

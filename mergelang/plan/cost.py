@@ -84,9 +84,9 @@ def sample_pieces(count: int, rows: int) -> list[tuple[int, int]]:
 
     `rows`: elements of a block where rows have to stay together, which the pieces then are.
     """
-    size = rows or 1 << 10
+    size = rows or 1 << 11
     blocks = -(-count // size)
-    pieces = 8 if rows else 64
+    pieces = 8 if rows else 32
     starts = {i * (blocks - 1) // (pieces - 1) * size for i in range(pieces)}
     return [(start, min(size, count - start)) for start in sorted(starts)]
 
