@@ -33,6 +33,14 @@ MERGES = {
     "dare_ties": (3, "dare_ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
     "ties": (3, "ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
     "stack": (2, "stack(a[..11], b[11..])"),
+    "affine": (3, "base + 0.5 * (a - base) + 0.7 * (b - base) - 0.1 * (a - b)"),
+    "nuslerp": (2, "nuslerp(a { weight: 0.4 }, b { weight: 0.6 })"),
+    "model_stock": (3, "model_stock(a, b, base: base)"),
+    "nearswap": (2, "nearswap(a, t: 0.001, base: b)"),
+    "ram": (3, "ram(a, b, base: base)"),
+    "breadcrumbs": (3, "breadcrumbs(a, b, density: 0.5, base: base)"),
+    "sce": (3, "sce(a, b, select_topk: 0.5, base: base)"),
+    "della": (3, "della(a, b, density: 0.5, base: base)"),
 }
 """For each merge how many models it reads, and its expression."""
 
@@ -99,6 +107,7 @@ def main() -> None:
         path = recipe(folder, name, paths)
         walls, floors, peaks = [], [], []
         for turn in range(arguments.pairs + 1):
+            shutil.rmtree(folder / "out", ignore_errors=True)
             bottom = floor(inputs, folder / "floor.bin")
             wall, peak = process([sys.executable, "-m", "mergelang", "run", str(path)])
             if turn:  # the first pair warms up
