@@ -216,6 +216,19 @@ def test_an_output_tells_how_many_of_its_tensors_are_there():
     drive(script, recipe)
 
 
+def test_events_that_come_while_the_view_is_taken_down_are_let_be():
+    recipe = Recipe()
+
+    async def script(view, pilot):
+        await pilot.press("r")
+        await until(pilot, recipe.half.is_set)
+        await view.query("*").remove()
+        recipe.rest.set()
+        await until(pilot, lambda: view._session is None)
+
+    drive(script, recipe)
+
+
 def test_a_run_can_be_cancelled_and_run_again():
     recipe = Recipe()
 

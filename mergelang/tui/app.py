@@ -163,13 +163,20 @@ class View(App[None]):
         self._run = ended(self._run, session.failure) if started else None
         self._session = None
         self._show_run()
-        if self._program is not None:
+        if self._program is not None and self._is_up:
             self._say(summary(self._program))
         self.refresh_bindings()
         if self._leaving:
             self.exit()
 
+    @property
+    def _is_up(self) -> bool:
+        """Whether the widgets are there: events still come while the view is taken down."""
+        return bool(self.query("#progress"))
+
     def _show_run(self) -> None:
+        if not self._is_up:
+            return
         line = self.query_one("#progress", Static)
         line.display = self._run is not None
         if self._run is not None:
