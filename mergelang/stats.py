@@ -26,6 +26,11 @@ def collect(
     each linear layer the mean over tokens of x x', x its input. float32, under the names of the
     parameters. Raises InputError where model or data cannot be used.
     """
+    if out.suffix != ".safetensors" or not out.parent.is_dir():
+        raise InputError(
+            "E1035", path=str(out), folder=None if out.parent.is_dir() else str(out.parent),
+            name=None if out.suffix == ".safetensors" else f"{out}.safetensors",
+        )  # fmt: skip
     texts = list(_texts(data))[:limit]
     if not texts:
         raise InputError("E1031", path=str(data))

@@ -204,6 +204,19 @@ def test_data_that_hold_no_texts_are_refused(lab, tmp_path, name, text, code):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    ("out", "help"),
+    [
+        ("nowhere/x.safetensors", "there is no folder .*nowhere: make it first"),
+        ("x.bin", r"-o .*x\.bin\.safetensors"),
+    ],
+)
+def test_where_statistics_cannot_go_is_told_before_the_model_is_run(tmp_path, out, help):
+    with pytest.raises(InputError, match=help) as caught:
+        collect(tmp_path / "no-model", tmp_path / "no-data.txt", "gram", tmp_path / out)
+    assert caught.value.code == "E1035"
+
+
 def test_a_folder_that_transformers_cannot_open_is_told(tmp_path):
     (tmp_path / "data.txt").write_text("abc\n")
     (tmp_path / "m").mkdir()

@@ -63,6 +63,14 @@ class Options:
         sound = WRONG not in given.values() and not any(
             WRONG in record.values() for record in records
         )
+        for name, (other, wanted) in signature.needs.items():
+            counts = values[other] == wanted or values[name] == signature.option(name).default
+            if sound and not counts:
+                self._report.add(
+                    "E0321", named[name].span, option=name, other=other,
+                    value=str(wanted).lower(), operator=signature.name,
+                )  # fmt: skip
+                sound = False
         if not sound or any(_lacks(value) for value in values.values()):
             return None
         return values

@@ -41,7 +41,7 @@ def operator(
     ...), the return annotation is the kind of the result. The docstring's first line is the
     summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` (inputs),
     `version` (raise it when the bytes of a result change), `formula`, `use` (what it is good for),
-    `paper`, `mass`.
+    `paper`, `mass`, `needs` (which other option one counts with).
     """
 
     def register(function: Callable[..., Any]) -> Operator:

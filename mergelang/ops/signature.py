@@ -169,7 +169,8 @@ class Signature:
     `kind` of the result is Model, Delta or Alike. A `task_vectors` operator takes models with
     `base:` or deltas without it: its body sees deltas in both cases, and with a base the result is
     the base plus what the body returns; one for `points` too takes models without a base as they
-    are. `arranges` marks operators on layouts, not on values. `use` says what it is good for.
+    are. `arranges` marks operators on layouts, not on values. `use` says what it is good for,
+    `needs` of an option which other one has to have which value for it to count.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Signature:
     mass: Callable[[tuple[Fraction, ...], Mapping[str, Any]], Fraction] | None = field(
         default=None, compare=False, repr=False
     )
+    needs: Mapping[str, tuple[str, Any]] = field(default_factory=dict, compare=False)
     origin: str = "mergelang"
 
     def option(self, name: str) -> Option | None:

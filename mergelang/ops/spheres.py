@@ -40,6 +40,7 @@ def slerp(a: Alike, b: Alike, *, t: Number(0, 1)) -> Alike:
 
 @operator(
     task_vectors=True, points=True, least=2, most=2,
+    needs={"row_wise": ("flatten", False)},
     formula="slerp(a, b, t: w_b / (w_a + w_b)); with a base of the task vectors",
     paper="Shoemake 1985; mergekit's nuslerp",
     use="as `slerp`, by weights instead of `t`; of task vectors; row by row",

@@ -260,4 +260,17 @@ Installed packages bring operators of their own (entry points of the group `merg
 This one failed when it was loaded, so none of its operators exist. All others are not affected.
 """,
     ),
+    "E0321": Kind(
+        "`{option}` of `{operator}` counts only with `{other}: {value}`",
+        label="would be ignored",
+        help=("add `{other}: {value}`, or leave `{option}` out",),
+        explain="""\
+Some options say more about a choice that another option makes. Without that choice they would be
+passed over, and the result would not be what the recipe seems to say.
+
+wrong:  let x = nuslerp(a, b, row_wise: true)
+
+right:  let x = nuslerp(a, b, flatten: false, row_wise: true)
+""",
+    ),
 }

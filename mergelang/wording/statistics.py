@@ -37,4 +37,16 @@ A .jsonl file holds one JSON object a line: with `text`, or with `prompt` and `c
 the completion alone counts as learnt.
 """,
     ),
+    "E1035": Kind(
+        "the statistics cannot be written to {path}",
+        label="cannot be written",
+        help=(
+            "there is no folder {folder}: make it first",
+            "write a .safetensors file, which operators read: `-o {name}`",
+        ),
+        explain="""\
+The file is looked at before the model is run, so that no work is lost: its folder has to be there,
+and its name has to end with `.safetensors`.
+""",
+    ),
 }
