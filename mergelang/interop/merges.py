@@ -175,6 +175,9 @@ class Piecework:
             value = value or _written(parameter)
             if value is not None:
                 found[parameter.option] = value
+        for parameter in merge.method.parameters:
+            if parameter.counts_with and parameter.counts_with not in found.items():
+                found.pop(parameter.option, None)
         return found | dict(merge.method.fixed)
 
     def _record(

@@ -22,7 +22,8 @@ class Parameter:
     """A parameter of mergekit's (`name`) and our `option` for it.
 
     `default` is mergekit's, `ours` that of the operator. One without an option changes nothing in
-    the result. `words` are our words for `false` and `true`.
+    the result. `words` are our words for `false` and `true`. One that `counts_with` another
+    option's value is passed over by mergekit without it, and left out.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Parameter:
     option: str = ""
     ours: Any = NEEDED
     words: tuple[str, str] = ("false", "true")
+    counts_with: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ _ALL = (
         (
             _weight(),
             Parameter("nuslerp_flatten", FLAG, CALL, True, "flatten", True),
-            Parameter("nuslerp_row_wise", FLAG, CALL, False, "row_wise", False),
+            Parameter(
+                "nuslerp_row_wise", FLAG, CALL, False, "row_wise", False,
+                counts_with=("flatten", "false"),
+            ),
         ),
         "optional", least=2, most=2,
     ),
