@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mergelang"
 
-BASE = {"errors", "source", "tensors", "wording"}
+BASE = {"errors", "folders", "source", "tensors", "wording"}
 CORE = {"lang", "ops", "models", "store"}
 ALLOWED: dict[str, set[str]] = {
     "errors": {"source", "wording"},
+    "folders": set(),
     "source": set(),
     "tensors": set(),
     "wording": {"errors", "source"},
@@ -43,6 +44,8 @@ OWNERS = {
     "textual": {"tui"},
     "huggingface_hub": {"models"},
     "yaml": {"interop"},
+    "blake3": {"store", "plan", "run"},
+    "platformdirs": {"folders"},
 }
 
 

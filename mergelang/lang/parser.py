@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lark import Lark
 
+from mergelang.folders import cache_folder
+
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -32,16 +34,6 @@ OPTIONS = {
     "maybe_placeholders": True,
 }
 """How the grammar is read; tests add `strict=True`."""
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: `$MERGELANG_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get("MERGELANG_CACHE")
-    if chosen:
-        return Path(chosen)
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("mergelang"))
 
 
 def _cached(text: str) -> str | None:

@@ -6,7 +6,7 @@ Nothing is read.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, at, matches
 from mergelang.check.value import Opened
@@ -14,7 +14,7 @@ from mergelang.errors import Diagnostic, RecipeError
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
-from mergelang.ops.expr import Context, Extent, Value, load, zeros
+from mergelang.ops.expr import Context, Expr, Extent, Value, load, zeros
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
 from mergelang.ops.signature import Operator
@@ -24,11 +24,24 @@ from mergelang.tensors import MERGEABLE, Place
 SCHEDULES = (Constant, Curve, Arms, Arithmetic)
 
 
+class Call(NamedTuple):
+    """One call of an operator's body: what went in, and what came out."""
+
+    operator: str
+    version: int
+    inputs: tuple[Expr, ...]
+    result: Expr
+
+
 class Lowering:
-    """Values of one output tensor; shared nodes are lowered once. Make one for each tensor."""
+    """Values of one output tensor; shared nodes are lowered once. Make one for each tensor.
+
+    `calls` are those of operators that were met on the way.
+    """
 
     def __init__(self, checkpoints: Mapping[Reference, Checkpoint]):
         self._checkpoints = checkpoints
+        self.calls: list[Call] = []
         self._values: dict[tuple[int, str], Value] = {}
 
     def value(self, node: Node, name: str) -> Value:
@@ -56,6 +69,8 @@ class Lowering:
                 if isinstance(origin, Pick):
                     return self.value(node.inputs[origin.input], origin.name)
                 result = origin.make(context, node.key)
+                if node.op in operators():
+                    self._note(operators()[node.op], [], result)
             case _:
                 place = node.term.inventory.place(name)
                 inputs = [self.value(each, name) for each in node.inputs]
@@ -69,7 +84,9 @@ class Lowering:
         """The body's result. What a package's body raises is told as a mistake of the package."""
         package = operator.signature.origin
         try:
-            return operator(*inputs, **options)
+            result = operator(*inputs, **options)
+            self._note(operator, inputs, result)
+            return result
         except Exception as error:
             if package == "mergelang":
                 raise
@@ -78,6 +95,10 @@ class Lowering:
                 "reason": f"{type(error).__name__}: {error}",
             }  # fmt: skip
             raise RecipeError([Diagnostic("E0320", node.term.span, facts)]) from error
+
+    def _note(self, operator: Operator, inputs: list[Value], result: Value) -> None:
+        exprs = tuple(each.expr for each in inputs)
+        self.calls.append(Call(operator.name, operator.signature.version, exprs, result.expr))
 
     def _affine(self, node: Node, name: str) -> Value:
         """`sum of c_i x_i`, written as `mass * anchor + sum of c_i (x_i - anchor)` over the points.

@@ -17,10 +17,8 @@ from blake3 import blake3
 
 from mergelang.errors import RunError
 from mergelang.plan.layout import Shard
+from mergelang.store.digests import LEAF, of_leaves
 from mergelang.tensors import TensorType
-
-LEAF = 1 << 20
-"""Bytes of a tensor that are hashed together; its digest is the BLAKE3 of the leaves' digests."""
 
 
 class Folder:
@@ -152,7 +150,7 @@ class TensorFile:
         for number, leaf in enumerate(self._leaves):
             if not leaf:
                 self._leaves[number] = blake3(self._read(number * LEAF)).digest()
-        return blake3(b"".join(self._leaves)).hexdigest()
+        return of_leaves(self._leaves)
 
     def _read(self, at: int) -> bytes:
         with _told(self._path):

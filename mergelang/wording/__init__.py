@@ -15,10 +15,11 @@ from mergelang.wording.models import MODELS
 from mergelang.wording.program import PROGRAM
 from mergelang.wording.running import RUNNING
 from mergelang.wording.statistics import STATISTICS
+from mergelang.wording.store import STORE
 from mergelang.wording.usage import USAGE
 
 KINDS: dict[str, Kind] = {
-    **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **USAGE,
+    **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **STORE, **USAGE,
     **IMPORT, **EXPORT,
 }  # fmt: skip
 
