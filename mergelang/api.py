@@ -181,16 +181,10 @@ def _near(path: Path) -> str | None:
 
 def run(plan: "Plan", *, memory: int | None = None, **options: Any) -> None:
     """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
-    from mergelang.record.card import card
-    from mergelang.record.record import RECORD, record
+    from mergelang.record.keep import Keeper
     from mergelang.run.execute import execute
 
-    def documents(output: Any, digests: Any, files: dict[str, int]) -> dict[str, bytes]:
-        readme = card(plan, output)
-        sizes = {**files, "README.md": len(readme)}
-        return {"README.md": readme, RECORD: record(plan, output, digests, sizes)}
-
-    execute(plan, memory=memory, documents=documents, **options)
+    execute(plan, memory=memory, recorder=Keeper(plan), **options)
 
 
 def _choose(program: "Program", names: Sequence[str]) -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ import pytest
 from blake3 import blake3
 
 import mergelang
-from mergelang.run.execute import execute
 from tests.test_operators import CASES, recipe, write_models
 
 SCRIPT = """
@@ -104,7 +103,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def usual_bytes(every) -> dict[str, str]:
-    execute(mergelang.load(every / "test.merge").plan(), threads=1, block=1 << 16)
+    mergelang.load(every / "test.merge").run(threads=1, block=1 << 16)
     return bytes_of(every)
 
 
@@ -122,7 +121,7 @@ MIB = 1 << 20
     ids=str,
 )
 def test_every_operator_gives_the_same_bytes_however_the_work_is_cut(every, usual_bytes, cut):
-    execute(mergelang.load(every / "test.merge").plan(), **cut)
+    mergelang.load(every / "test.merge").run(**cut)
     assert bytes_of(every) == usual_bytes
 
 

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from mergelang.errors import RunError
 from mergelang.plan.layout import index, shards
+from mergelang.plan.origin import Seal
 from mergelang.run.writer import LEAF, Folder
 from mergelang.tensors import TensorType
 
@@ -36,7 +37,7 @@ def write(path: Path, tensors: dict[str, TensorType], limit: int = 10**9) -> dic
         high = 2 if kind.dtype == "BOOL" else 60
         data[name] = rng.integers(0, high, kind.nbytes, dtype=np.uint8).tobytes()
         folder.tensor(name).open_span(0)(memoryview(data[name]))
-    folder.write_headers()
+    folder.write_headers(Seal())
     table = index(files)
     folder.add({"model.safetensors.index.json": table} if table else {})
     folder.publish()
@@ -71,7 +72,7 @@ def test_no_shard_passes_the_limit_unless_one_tensor_does(tensors, limit):
         size = sum(kind.nbytes for kind in shard.tensors.values())
         assert size <= limit or len([k for k in shard.tensors.values() if k.nbytes]) == 1
     assert sorted(n for shard in files for n in shard.tensors) == sorted(tensors)
-    assert all(len(shard.header) % 8 == 0 for shard in files)
+    assert all(len(shard.header(Seal())) % 8 == 0 for shard in files)
 
 
 def test_the_index_names_the_shard_of_each_tensor(tmp_path):
@@ -115,7 +116,7 @@ def test_the_old_folder_stays_whole_until_the_new_one_replaces_it(tmp_path):
     folder.open()
     folder.tensor("new").open_span(0)(memoryview(bytes(8)))
     assert set(read(path)) == {"old"}
-    folder.write_headers()
+    folder.write_headers(Seal())
     folder.publish()
     assert set(read(path)) == {"new"}
     assert [each.name for each in tmp_path.iterdir()] == ["m"]

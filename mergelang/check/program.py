@@ -6,6 +6,7 @@ range, whose mass is known. Terms share: a `let` used twice is one object.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mergelang.check.schedule import Schedule
@@ -91,6 +92,8 @@ class Program:
     """A checked recipe. `terms`: every named model expression of the main file, in its order.
 
     `checkpoints`: each opened source by its reference; empty when sources were not looked at.
+    `folder` is where the recipe's paths start; `used`: the recipes that it uses, and that those
+    use, by their path from there.
     """
 
     tree: ast.Recipe
@@ -100,6 +103,8 @@ class Program:
     checkpoints: Mapping[Reference, Checkpoint]
     seed: int
     diagnostics: tuple[Diagnostic, ...] = ()
+    folder: Path = Path()
+    used: Mapping[str, ast.Recipe] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:

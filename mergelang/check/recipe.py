@@ -1,5 +1,6 @@
 """A recipe file, statement by statement; and the files that it uses."""
 
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ class Shared:
     checkpoints: dict[Reference, Checkpoint] = field(default_factory=dict)
     failed: set[Reference] = field(default_factory=set)
     files: dict[Path, File] = field(default_factory=dict)
+    trees: dict[Path, ast.Recipe] = field(default_factory=dict)
     stack: list[Path] = field(default_factory=list)
 
 
@@ -70,7 +72,14 @@ def check(
     return Program(
         tree=recipe.tree, outputs=tuple(recipe.outputs), terms=recipe.terms_by_name(),
         params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
+        folder=folder, used=_by_path(shared.trees, folder.resolve()),
     )  # fmt: skip
+
+
+def _by_path(trees: Mapping[Path, ast.Recipe], folder: Path) -> dict[str, ast.Recipe]:
+    """Recipes by their path from a folder, in the order of these."""
+    named = {Path(os.path.relpath(path, folder)).as_posix(): tree for path, tree in trees.items()}
+    return dict(sorted(named.items()))
 
 
 class _File:
@@ -210,6 +219,7 @@ class _File:
         inner.check()
         shared.stack.pop()
         shared.files[path] = File(text, inner._values, inner.source)
+        shared.trees[path] = inner.tree
         return shared.files[path]
 
     def warn_unused(self) -> None:

@@ -24,6 +24,19 @@ def format(recipe: ast.Recipe) -> str:
     return _Formatter(recipe).text()
 
 
+def canonical(recipe: ast.Recipe) -> str:
+    """The recipe's text without comments, a blank line between statements of different kinds.
+
+    However a recipe is laid out and commented, this text is the same.
+    """
+    out, last = [], None
+    for statement in recipe.statements:
+        out.append("\n" if last not in (None, type(statement)) else "")
+        out.append(format(ast.Recipe(recipe.source, (statement,))))
+        last = type(statement)
+    return "".join(out)
+
+
 class _Formatter:
     """Writes one recipe; the innermost items take their comments first."""
 

@@ -1,30 +1,36 @@
 """Where each output tensor lies: shards, offsets, and headers of a size known before any byte.
 
-The format is safetensors: eight bytes of length, a JSON header, then the tensors without gaps.
+The format is safetensors: eight bytes of length, a JSON header, then the tensors without gaps. Each
+header holds the record of its output with the digests of its own tensors, in fields of fixed width:
+what is laid out first, and written last, has the same length.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mergelang.models.record import KEY
+from mergelang.plan.origin import NOTHING, Origin, Seal
 from mergelang.tensors import DTYPES, TensorType
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file: its header's bytes (with length), and the absolute offset of each tensor."""
+    """One file: the absolute offset of each tensor, in their order, and where all comes from."""
 
     file: str
-    header: bytes
     tensors: Mapping[str, TensorType]
     offsets: Mapping[str, int]
     size: int
+    origin: Origin | None = None
+
+    def header(self, seal: Seal) -> bytes:
+        """The header with its length; of the same size for every seal."""
+        return _header(self.tensors, self.origin, seal)
 
 
 def shards(
-    tensors: Iterable[tuple[str, TensorType]],
-    limit: int,
-    metadata: Mapping[str, str] | None = None,
+    tensors: Iterable[tuple[str, TensorType]], limit: int, origin: Origin | None = None
 ) -> tuple[Shard, ...]:
     """Distributes tensors over files of at most `limit` bytes of data each, in their order.
 
@@ -40,8 +46,7 @@ def shards(
         groups[-1].append((name, kind))
         filled += kind.nbytes
     return tuple(
-        _shard(_file(i, len(groups)), group, metadata or {"format": "pt"})
-        for i, group in enumerate(groups)
+        _shard(_file(i, len(groups)), group, origin) for i, group in enumerate(groups)
     )
 
 
@@ -59,20 +64,34 @@ def _file(number: int, of: int) -> str:
     return "model.safetensors" if of == 1 else f"model-{number + 1:05}-of-{of:05}.safetensors"
 
 
-def _shard(file: str, group: list[tuple[str, TensorType]], metadata: Mapping[str, str]) -> Shard:
-    group = sorted(group, key=lambda item: -DTYPES[item[1].dtype])
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
-    at, relative = 0, {}
-    for name, kind in group:
-        relative[name] = at
+def _shard(file: str, group: list[tuple[str, TensorType]], origin: Origin | None) -> Shard:
+    tensors = dict(sorted(group, key=lambda item: -DTYPES[item[1].dtype]))
+    at = len(_header(tensors, origin, Seal()))
+    offsets = {}
+    for name, kind in tensors.items():
+        offsets[name] = at
+        at += kind.nbytes
+    return Shard(file, tensors, offsets, at, origin)
+
+
+def _header(tensors: Mapping[str, TensorType], origin: Origin | None, seal: Seal) -> bytes:
+    metadata = {"format": "pt"}
+    if origin is not None:
+        own = {name: seal.tensors.get(name, NOTHING) for name in tensors}
+        metadata[KEY] = compact({**origin.facts(seal), "tensors": own})
+    entries: dict[str, object] = {"__metadata__": metadata}
+    at = 0
+    for name, kind in tensors.items():
         entries[name] = {
             "dtype": kind.dtype,
             "shape": list(kind.shape),
             "data_offsets": [at, at + kind.nbytes],
         }
         at += kind.nbytes
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text = compact(entries).encode()
     text += b" " * (-len(text) % 8)
-    header = len(text).to_bytes(8, "little") + text
-    offsets = {name: len(header) + start for name, start in relative.items()}
-    return Shard(file, header, dict(group), offsets, len(header) + at)
+    return len(text).to_bytes(8, "little") + text
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

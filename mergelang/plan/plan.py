@@ -21,6 +21,7 @@ from mergelang.ops.layout import Pick
 from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
+from mergelang.plan.origin import Origin, origin_of
 from mergelang.tensors import Inventory, TensorType
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
@@ -61,6 +62,7 @@ class OutputPlan:
     documents: Mapping[str, bytes]
     sidecars: tuple[Path, ...]
     dropped: Mapping[str, int]
+    origin: Origin
 
     @property
     def path(self) -> Path:
@@ -122,7 +124,8 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     types = {name: _output_type(inventory, name, wanted) for name in inventory}
     checkpoints = graph.program.checkpoints
     tasks = tuple(task(node, name, types[name], checkpoints) for name in inventory)
-    files = shards(types.items(), target.options["shards"])
+    made = origin_of(graph.program, target, node)
+    files = shards(types.items(), target.options["shards"], made)
     donor = source_of(target.term)
     checkpoint = checkpoints[donor.options["reference"]]
     documents = {}
@@ -135,7 +138,7 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
             config = config_edits.with_dtype(config, wanted)
         documents["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
     return OutputPlan(
-        target, node, tasks, files, documents, checkpoint.sidecars, _dropped(target.term)
+        target, node, tasks, files, documents, checkpoint.sidecars, _dropped(target.term), made
     )
 
 

@@ -3,7 +3,6 @@
 from mergelang.draw.mermaid import mermaid
 from mergelang.lang import format
 from mergelang.plan.plan import OutputPlan, Plan
-from mergelang.record.record import parents
 
 
 def card(plan: Plan, output: OutputPlan) -> bytes:
@@ -11,7 +10,7 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
 
     Only Hub models stand under `base_model`: that field names repositories, not folders.
     """
-    sources = parents(output)
+    sources = [each.source for each in output.origin.parents if each.kind == "model"]
     hub = [source[3:].partition("@")[0] for source in sources if source.startswith("hf:")]
     lines = ["---"]
     if hub:

@@ -1,49 +1,46 @@
-"""`mergelang.json`: what a folder was made of, and which of its files are ours."""
+"""`mergelang.json`: what a folder was made of, and what each of its files and tensors is."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mergelang import __version__
-from mergelang.lang import format
-from mergelang.plan.plan import OutputPlan, Plan
+from mergelang.models.record import RECORD
+from mergelang.plan.origin import Seal
+from mergelang.plan.plan import OutputPlan
+from mergelang.store.digests import BLAKE3, of_bytes
 
-RECORD = "mergelang.json"
+__all__ = ["RECORD", "record"]
 
 
 def record(
-    plan: Plan, output: OutputPlan, digests: Mapping[str, str], files: Mapping[str, int]
-) -> bytes:
-    """The record of one output: the canonical recipe, its parents, each tensor's digest, the files.
+    output: OutputPlan, seal: Seal, lock: str, folder: Path, files: Mapping[str, int],
+    documents: Mapping[str, bytes],
+) -> bytes:  # fmt: skip
+    """The record of one output: recipe, lock, parents and theirs, digests of tensors and files.
 
-    The same facts give the same bytes. `files`: name and size of every other file of the folder.
+    The same facts give the same bytes. `files`: name and size of every file that lies in the folder
+    already, `documents` those that come beside them. Of a weight file the digest is that of its
+    header, which holds those of its tensors.
     """
-    program = plan.graph.program
+    said = {}
+    headers = {shard.file: shard.header(seal) for shard in output.shards}
+    for name, size in files.items():
+        if name in headers:
+            said[name] = {"size": size, "header": digest(headers[name])}
+        else:
+            said[name] = {"size": size, "digest": digest((folder / name).read_bytes())}
+    for name, data in documents.items():
+        said[name] = {"size": len(data), "digest": digest(data)}
     body: dict[str, Any] = {
-        "mergelang": __version__,
-        "output": output.destination.text,
-        "recipe": format(program.tree),
-        "settings": {p.name: str(p.value) for p in program.params.values()},
-        "parents": parents(output),
-        "tensors": dict(digests),
-        "files": dict(sorted(files.items())),
+        **output.origin.facts(seal),
+        "lock": lock.splitlines(),
+        "tensors": dict(seal.tensors),
+        "files": dict(sorted(said.items())),
     }
     return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def parents(output: OutputPlan) -> list[str]:
-    """The sources that an output is made of, in the order in which the recipe uses them."""
-    found: dict[str, None] = {}
-    seen: set[int] = set()
-
-    def walk(node: Any) -> None:
-        if id(node) in seen:
-            return
-        seen.add(id(node))
-        if node.op == "source":
-            found[node["reference"].text] = None
-        for each in node.inputs:
-            walk(each)
-
-    walk(output.node)
-    return list(found)
+def digest(data: bytes) -> str:
+    """The digest of a small file or a header, with its kind."""
+    return f"{BLAKE3}:{of_bytes(data)}"

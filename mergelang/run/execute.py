@@ -3,11 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from mergelang.errors import MergelangError
 from mergelang.plan.memory import BUFFERS, check_memory
+from mergelang.plan.origin import Seal
 from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, Task, expression
 from mergelang.run import events
 from mergelang.run.copies import Copy
@@ -22,8 +25,27 @@ BLOCK = 1 << 18
 """Elements of a block. Smaller ones stay in a core's own cache and are faster in one thread; with
 two, what the threads wait for the interpreter's lock between steps costs more than that saves."""
 
-Documents = Callable[[OutputPlan, Mapping[str, str], Mapping[str, int]], Mapping[str, bytes]]
-"""Makes the documents of a finished output from its plan, its tensors' digests and file sizes."""
+
+class Recorder(Protocol):
+    """What is said about a finished output; either may refuse it by raising, before it is there."""
+
+    def seal(self, output: OutputPlan, digests: Mapping[str, str]) -> Seal:
+        """All digests of it, those of its tensors given. Runs while the data goes to the disk."""
+
+    def documents(
+        self, output: OutputPlan, seal: Seal, folder: Path, files: Mapping[str, int]
+    ) -> Mapping[str, bytes]:
+        """Files about it, of a folder that is complete but for them. `files`: names and sizes."""
+
+
+class Digests:
+    """The recorder of a run that says nothing but what the tensors are."""
+
+    def seal(self, output: OutputPlan, digests: Mapping[str, str]) -> Seal:
+        return Seal(digests)
+
+    def documents(self, *facts: Any) -> Mapping[str, bytes]:
+        return {}
 
 
 def execute(
@@ -35,7 +57,7 @@ def execute(
     allow_nonfinite: bool = False,
     listener: events.Listener | None = None,
     control: Control | None = None,
-    documents: Documents | None = None,
+    recorder: Recorder | None = None,
 ) -> None:
     """Writes every output of the plan.
 
@@ -59,7 +81,7 @@ def execute(
     try:
         run.machines = [Machine(max(block, plan.rows), files) for _ in range(threads)]
         for output in plan.outputs:
-            run.output(output, files, allow_nonfinite, documents)
+            run.output(output, files, allow_nonfinite, recorder or Digests())
         read, seconds = run.bytes_read, run.seconds
         run.tell(events.RunDone(read, run.bytes_written, seconds, resident()))
     except MergelangError as error:
@@ -100,7 +122,7 @@ class _Run:
         return sum(machine.bytes_read for machine in self.machines)
 
     def output(
-        self, output: OutputPlan, files: Files, allow_nonfinite: bool, documents: Documents | None
+        self, output: OutputPlan, files: Files, allow_nonfinite: bool, recorder: Recorder
     ) -> None:
         began = self.seconds
         name, total = output.destination.text, output.bytes_written
@@ -130,11 +152,14 @@ class _Run:
                 self.progress()
 
             Pool(jobs, self.machines, done, self.control, budget, tick).run()
-            folder.write_headers()
-            folder.add(output.documents, output.sidecars)
             digests = {task.name: digests[task.name] for task in output.tasks}
-            if documents is not None:
-                folder.add(documents(output, digests, folder.files()))
+            with ThreadPoolExecutor(1) as beside:
+                syncing = beside.submit(folder.sync_data)
+                seal = recorder.seal(output, digests)
+                syncing.result()
+            folder.write_headers(seal)
+            folder.add(output.documents, output.sidecars)
+            folder.add(recorder.documents(output, seal, folder.partial, folder.files()))
             folder.publish()
         except BaseException:
             folder.discard()

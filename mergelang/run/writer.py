@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from mergelang.errors import RunError
 from mergelang.plan.layout import Shard
+from mergelang.plan.origin import Seal
 from mergelang.store.digests import LEAF, of_leaves
 from mergelang.tensors import TensorType
 
@@ -56,13 +57,19 @@ class Folder:
         for descriptor in self._descriptors.values():
             _write_back(descriptor)
 
-    def write_headers(self) -> None:
+    def sync_data(self) -> None:
+        """Waits until all that is written lies on the disk."""
+        for shard in self._shards.values():
+            with _told(self.partial / shard.file):
+                os.fsync(self._descriptors[shard.file])
+
+    def write_headers(self, seal: Seal) -> None:
         """Makes the shards readable: the data is synced before its header, then the header."""
+        self.sync_data()
         for shard in self._shards.values():
             with _told(self.partial / shard.file):
                 descriptor = self._descriptors[shard.file]
-                os.fsync(descriptor)
-                os.pwrite(descriptor, shard.header, 0)
+                os.pwrite(descriptor, shard.header(seal), 0)
                 os.fsync(descriptor)
 
     def add(self, documents: Mapping[str, bytes], copies: tuple[Path, ...] = ()) -> None:

@@ -56,6 +56,11 @@ def of_leaves(leaves: Iterable[bytes]) -> str:
     return blake3(b"".join(leaves)).hexdigest()
 
 
+def of_bytes(data: bytes) -> str:
+    """The digest of a file that holds these bytes, in hexadecimal."""
+    return of_leaves(blake3(data[at : at + LEAF]).digest() for at in range(0, len(data), LEAF))
+
+
 def known(path: Path | str, kind: str = BLAKE3) -> str | None:
     """The digest of a file as far as it is known without reading it; hexadecimal, or None.
 
