@@ -96,13 +96,15 @@ class Inventory:
     """The tensors of a model or of a model expression: types by name, layers, roles by name.
 
     Iterates names in the order of the file(s). `roles` may leave names out. `architecture` is the
-    config's `model_type`, empty where there is none or it no longer holds.
+    config's `model_type`, empty where there is none or it no longer holds. A `sparse` inventory, of
+    an adapter, lists what is not zero: it is completed by that of what it is added to.
     """
 
     tensors: Mapping[str, TensorType]
     layering: Layering = Layering()
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     architecture: str = ""
+    sparse: bool = False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)

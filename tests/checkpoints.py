@@ -95,7 +95,47 @@ def write_zoo(folder: Path) -> Path:
     write_tensors(folder / "gpt.safetensors", gpt, dict.fromkeys(gpt, "F32"))
     flat = {"weight": (8, 8), "bias": (8,)}
     write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
+    write_adapters(folder)
     return folder
+
+
+def write_adapter(
+    folder: Path, *, modules: Iterable[str] = ("q_proj",), layers: int = 4, rank: int = 2,
+    extra: Mapping[str, tuple[int, ...]] | None = None, seed: int | None = None, **config: object,
+) -> Path:  # fmt: skip
+    """Writes an adapter for the small Llama as PEFT does: zeros, or random bytes with a seed.
+
+    `extra` are further tensors by their name behind the prefix, `config` further settings.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in llama_shapes(layers=layers).items():
+        module = name.removesuffix(".weight")
+        if module.rpartition(".")[2] in modules:
+            shapes[f"{module}.lora_A.weight"] = (rank, shape[1])
+            shapes[f"{module}.lora_B.weight"] = (shape[0], rank)
+    shapes |= extra or {}
+    shapes = {f"base_model.model.{name}": shape for name, shape in shapes.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "adapter_model.safetensors"
+    write_tensors(path, shapes, dict.fromkeys(shapes, "BF16"), seed)
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank} | config
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def write_adapters(folder: Path) -> None:
+    """The adapters that the tests of the checker speak of."""
+    write_adapter(folder / "adapter")
+    q_proj = "model.layers.0.self_attn.q_proj"
+    dora = {f"{q_proj}.lora_magnitude_vector": (8,)}
+    write_adapter(folder / "dora", extra=dora, use_dora=True)
+    write_adapter(folder / "whole", extra={"lm_head.weight": (32, 8)})
+    write_adapter(folder / "tokens", trainable_token_indices=[1])
+    write_adapter(folder / "ia3", peft_type="IA3")
+    write_adapter(folder / "pissa", init_lora_weights="pissa_niter_4")
+    bias = {f"{q_proj}.lora_B.bias": (8,)}
+    write_adapter(folder / "torn", extra=bias, rank_pattern={"q_proj": 3})
+    write_adapter(folder / "longer", layers=6)
 
 
 def write_arrays(folder: Path, tensors: Mapping[str, tuple[object, str]]) -> Path:
@@ -119,7 +159,6 @@ def write_import_zoo(folder: Path) -> Path:
     for name in ("one/chat", "two/chat", "bf16", "7B-v0.1", "match"):
         write_model(folder / name)
     flat = {"weight": (8, 8), "bias": (8,)}
-    for name in ("other", "adapter"):
-        (folder / name).mkdir()
+    (folder / "other").mkdir()
     write_tensors(folder / "other" / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
     return folder

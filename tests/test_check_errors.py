@@ -53,7 +53,7 @@ def test_a_wrong_recipe_is_told_what_is_wrong_and_what_to_write(path, folder):
     assert said == expected.read_text()
 
 
-PROGRAM = sorted(code for code in KINDS if re.match(r"[EW]0[1234578]", code))
+PROGRAM = sorted(code for code in KINDS if re.match(r"[EW](?:0[1234578]|220)", code))
 
 
 @pytest.mark.parametrize("code", PROGRAM)

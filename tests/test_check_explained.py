@@ -15,7 +15,7 @@ SHOWN = re.compile(r"^wrong:(.*?)^right:(.*)", re.MULTILINE | re.DOTALL)
 EXAMPLES = {
     code: SHOWN.search(kind.explain)
     for code, kind in sorted(KINDS.items())
-    if re.match(r"[EW]0[1234578]", code) and SHOWN.search(kind.explain)
+    if re.match(r"[EW](?:0[1234578]|220)", code) and SHOWN.search(kind.explain)
 }
 MODELS = (
     "base", "chat", "math", "code", "a", "b", "c", "small", "large", "wide", "headless", "model",

@@ -18,7 +18,7 @@ from mergelang.cli.app import main
 from mergelang.cli.command import COMMANDS
 from mergelang.errors import RecipeError
 from mergelang.ops.registry import operators
-from tests.checkpoints import write_model
+from tests.checkpoints import write_adapter, write_model
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -33,6 +33,7 @@ FILES = {text.split()[1]: text for tag, text in BLOCKS if tag in ("merge", "yaml
 def folder(tmp_path, monkeypatch):
     for seed, name in enumerate(("base", "chat", "math")):
         write_model(tmp_path / "models" / name, seed=seed, layers=32)
+    write_adapter(tmp_path / "adapters" / "code", seed=3)
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,7 @@ from mergelang.errors import RecipeError
 from mergelang.lang import format, parse
 from mergelang.ops.registry import operators
 from mergelang.source import Source
-from tests.checkpoints import llama_shapes, write_model, write_tensors
+from tests.checkpoints import llama_shapes, write_adapter, write_model, write_tensors
 
 PAGE = (Path(__file__).parent.parent / "grammar" / "REFERENCE.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,6 +43,11 @@ def folder(tmp_path_factory):
         for kind, held in (("fisher", shapes), ("gram", inputs)):
             path = folder / "models" / f"{name}.{kind}.safetensors"
             write_tensors(path, held, dict.fromkeys(held, "F32"))
+    adapters = folder / "adapters"
+    for name in ("python", "sql"):
+        write_adapter(adapters / name)
+    dora = {"model.layers.0.self_attn.q_proj.lora_magnitude_vector": (8,)}
+    write_adapter(adapters / "dora", extra=dora, use_dora=True)
     (folder / "house.merge").write_text(
         'model base = "models/base"\nmodel chat = "models/chat"\nlet blend = mean(base, chat)\n'
     )

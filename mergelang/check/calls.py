@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mergelang.check import mass as masses
+from mergelang.check.adapters import lora
 from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
@@ -19,11 +20,10 @@ from mergelang.ops.registry import operators
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
 
-FORMS = ("curve", "as_model", "from")
+FORMS = ("curve", "as_model", "lora", "from")
 """Calls that are part of the language rather than operators."""
 
 LATER = {
-    "lora": "adapters",
     "retokenize": "tokenizer changes",
     "union": "tokenizer changes",
 }
@@ -58,6 +58,11 @@ class Calls:
                 return self._curve(call)
             case "as_model":
                 return self._as_model(call)
+            case "lora":
+                found = self._arguments(call)
+                if not found.sound:
+                    return UNKNOWN
+                return lora(call, found.inputs, found.named, self._expressions)
             case "from":
                 self._report.add("E0315", call.span)
                 return self._look_inside(call)
@@ -67,7 +72,7 @@ class Calls:
                 self._report.add("E0312", call.span, name=name, what=LATER[name])
                 return UNKNOWN
         known = self._expressions.scope.bindings.get(function.id)
-        suggestion = nearest(function.id, (*operators(), *FORMS[:2]))
+        suggestion = nearest(function.id, (*operators(), *FORMS[:3]))
         self._report.add(
             "E0301", function.span, name=function.id, suggestion=suggestion,
             bound=describe(known.value) if known and known.value is not None else None,

@@ -15,7 +15,6 @@ from mergelang.check.terms import NEGATIVE, Input, Terms
 from mergelang.check.value import UNKNOWN, File, Number, Opened, Unknown, Value, describe
 from mergelang.check.wanted import Wanted
 from mergelang.lang import ast
-from mergelang.source import Span
 
 PARTS = 300
 """How many parts a schedule may have, counted as if everything that it names were written out."""
@@ -26,7 +25,7 @@ class Expressions:
 
     def __init__(
         self, report: Report, scope: Scope, terms: Terms, wanted: Wanted,
-        open_source: Callable[[str, Span], Opened | None],
+        open_source: Callable[..., Opened | None],
     ):  # fmt: skip
         self.report = report
         self.scope = scope
@@ -176,6 +175,9 @@ class Expressions:
             self.report.add("E0505", place, text=place.text, suggestion=turned)
             return UNKNOWN
         if one is None:
+            return UNKNOWN
+        if one.inventory is not None and one.inventory.sparse:
+            self.report.add("E2207", expr.value.span, text=expr.value.span.text)
             return UNKNOWN
         if one.inventory is not None:
             count = one.inventory.layering.count

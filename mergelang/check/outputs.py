@@ -43,6 +43,9 @@ def check_output(
         return None
     if term is None or options is None:
         return None
+    if term.inventory is not None and term.inventory.sparse:
+        expressions.report.add("E2208", output.value.span, text=output.value.span.text)
+        return None
     try:
         path = local_path(text, folder)
     except InputError as error:

@@ -26,6 +26,8 @@ class Term:
     `op` says which, with these inputs and options:
 
         source      none              {"reference": Reference}
+        lora        none              {"reference": Reference}  (of an adapter)
+        adapted     base              {"reference": Reference}  (of the adapter merged into it)
         add, sub    left, right       {}
         scale       one               {"by": Schedule}        (`x * t`, `t * x`, `x / t`, `-x`)
         as_model    one               {}

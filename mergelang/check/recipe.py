@@ -1,7 +1,7 @@
 """A recipe file, statement by statement; and the files that it uses."""
 
 import os.path
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from mergelang.source import Source, Span
 EDITION = 1
 """The edition of the language that this version reads."""
 
+Opener = Callable[[Reference], Checkpoint]
+
 
 @dataclass
 class Shared:
@@ -37,7 +39,8 @@ class Shared:
     comparisons: Comparisons = field(default_factory=Comparisons)
     usage: Usage = field(default_factory=Usage)
     checkpoints: dict[Reference, Checkpoint] = field(default_factory=dict)
-    failed: set[Reference] = field(default_factory=set)
+    opened: dict[tuple[Opener, Reference], Checkpoint | None] = field(default_factory=dict)
+    """None for a source that is wrong, which has been reported."""
     files: dict[Path, File] = field(default_factory=dict)
     trees: dict[Path, ast.Recipe] = field(default_factory=dict)
     stack: list[Path] = field(default_factory=list)
@@ -169,22 +172,25 @@ class _File:
         term = self.expressions.terms.source(opened.reference, inventory, statement.span)
         return replace(term, name=statement.name.id)
 
-    def _open(self, text: str, span: Span) -> Opened | None:
+    def _open(
+        self, text: str, span: Span, open: Opener = open_model
+    ) -> Opened | None:
         """The source of this name; None, and reported, where the name is wrong. A source that is
-        wrong itself is reported once, and has no checkpoint."""
+        wrong itself is reported once, and has no checkpoint. `open` reads its headers."""
         shared = self.shared
         try:
             reference = parse_reference(text, self.folder)
         except InputError as error:
             self.report.extend([error.at(span)])
             return None
-        if shared.sources and reference not in shared.failed | shared.checkpoints.keys():
+        if shared.sources and (open, reference) not in shared.opened:
+            shared.opened[open, reference] = None
             try:
-                shared.checkpoints[reference] = open_model(reference)
+                found = shared.opened[open, reference] = open(reference)
+                shared.checkpoints[reference] = found
             except InputError as error:
-                shared.failed.add(reference)
                 self.report.extend([error.at(span)])
-        return Opened(reference, shared.checkpoints.get(reference))
+        return Opened(reference, shared.opened.get((open, reference)))
 
     def _use(self, statement: ast.Use) -> Value:
         text, span = statement.path.value, statement.path.span

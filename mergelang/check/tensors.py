@@ -5,7 +5,7 @@ expressions that agree are one object, so that large models cost little.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mergelang.tensors import MERGEABLE, Inventory
@@ -76,6 +76,43 @@ class Comparisons:
         return Fit(without(first, left_out), tuple(missing), tuple(mismatched))
 
 
+def completed(inventories: Sequence[Inventory]) -> tuple[list[Inventory], dict[int, list[str]]]:
+    """Sparse tables with the tensors of the dense ones, where all are sparse those of each other.
+
+    The second result says for each sparse table (by its number) which of its tensors no dense one
+    has. Tables that agree are one object, in particular the dense one.
+    """
+    dense = [each for each in inventories if not each.sparse]
+    if len(dense) == len(inventories):
+        return list(inventories), {}
+    whole = dense[0] if dense else _union(inventories)
+    strays = {
+        index: lost for index, each in enumerate(inventories)
+        if each.sparse and (lost := [name for name in each if name not in whole])
+    }  # fmt: skip
+    return [_completed(each, whole) if each.sparse else each for each in inventories], strays
+
+
+def _completed(inventory: Inventory, whole: Inventory) -> Inventory:
+    tensors = dict(whole.tensors)
+    for name, kind in inventory.tensors.items():
+        wanted = tensors.get(name)
+        if wanted and (wanted.shape != kind.shape or wanted.dtype not in MERGEABLE):
+            tensors[name] = kind
+    return whole if tensors == whole.tensors else replace(whole, tensors=tensors)
+
+
+def _union(inventories: Sequence[Inventory]) -> Inventory:
+    first, *others = inventories
+    if all(each is first for each in others):
+        return first
+    tensors = {name: kind for each in reversed(inventories) for name, kind in each.tensors.items()}
+    ordered = {name: tensors[name] for each in inventories for name in each}
+    roles = {name: role for each in inventories for name, role in each.roles.items()}
+    layering = max((each.layering for each in inventories), key=lambda layers: layers.count)
+    return Inventory(ordered, layering, roles, sparse=True)
+
+
 def _difference(first: Inventory, other: Inventory) -> Difference:
     a, b = first.tensors, other.tensors
     if a == b:
@@ -97,7 +134,7 @@ def _difference(first: Inventory, other: Inventory) -> Difference:
 def without(inventory: Inventory, names: "Mapping | set[str]") -> Inventory:
     """The inventory less some tensors."""
     kept = {name: kind for name, kind in inventory.tensors.items() if name not in names}
-    return Inventory(kept, inventory.layering, inventory.roles, inventory.architecture)
+    return replace(inventory, tensors=kept)
 
 
 def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Inventory]) -> Inventory:

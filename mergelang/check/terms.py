@@ -4,7 +4,7 @@ Given are inputs whose kinds are right already; what is looked at here is whethe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mergelang.check import mass as masses
@@ -13,8 +13,8 @@ from mergelang.check.places import all_places
 from mergelang.check.program import Term
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
-from mergelang.check.suggest import counted, listed
-from mergelang.check.tensors import Comparisons, Fit, patched
+from mergelang.check.suggest import counted, listed, nearest
+from mergelang.check.tensors import Comparisons, Fit, completed, patched
 from mergelang.check.usage import Usage
 from mergelang.lang import ast
 from mergelang.models.reference import Reference
@@ -53,9 +53,29 @@ class Terms:
             "source", (), {"reference": reference}, span, ONE, self.seed, inventory=inventory
         )
 
+    def lora(self, adapter: Reference, inventory: Inventory | None, span: Span) -> Term:
+        """What an adapter adds to whatever model it fits."""
+        return Term(
+            "lora", (), {"reference": adapter}, span, ZERO, self.seed, inventory=inventory
+        )
+
+    def adapted(
+        self, base: Input, adapter: Reference, inventory: Inventory | None, span: Span
+    ) -> Term:
+        """What an adapter makes of its base, less the base."""
+        delta = Input(self.lora(adapter, inventory, span), span)
+        facts = {"seed": self.seed, "donor": base.term, "inventory": self._same(
+            (base, delta), 0, span
+        )}  # fmt: skip
+        model = Term(
+            "adapted", (base.term,), {"reference": adapter}, span, base.term.mass, **facts
+        )
+        return Term("sub", (model, base.term), {}, span, ZERO, **facts)
+
     def sum(self, op: str, left: Input, right: Input, span: Span) -> Term:
         """`left + right` or `left - right`; `op` is the sign."""
         donor = 1 if left.term.mass == ZERO and right.term.mass != ZERO else 0
+        donor = _whole((left, right), donor)
         inventory = self._same((left, right), donor, span)
         mass = masses.combine(op, left.term.mass, right.term.mass)
         return Term(
@@ -113,8 +133,7 @@ class Terms:
         The donor is the base, else the input of that number.
         """
         all_inputs = [*inputs, base] if base else list(inputs)
-        if base:
-            donor = len(inputs)
+        donor = _whole(all_inputs, len(inputs) if base else donor)
         fit, result, dropped = self._agree(all_inputs, donor, policy, span)
         chosen = config.term if config else all_inputs[donor].term
         kept = {
@@ -153,7 +172,10 @@ class Terms:
         """A call of an operator that rearranges tensors."""
         layout = None
         inventories = [each.term.inventory for each in inputs]
-        if all(each is not None for each in inventories):
+        alone = next((each for each in inputs if _sparse(each)), None)
+        if alone is not None:
+            self.report.add("E2207", alone.span, text=alone.text)
+        elif all(each is not None for each in inventories):
             try:
                 layout = operators()[name](*inventories, **options)
             except LayoutError as error:
@@ -191,6 +213,7 @@ class Terms:
         inventories = [each.term.inventory for each in inputs]
         if any(each is None for each in inventories):
             return None, None, {}
+        inventories, inputs = self._completed(inputs)
         if all(each is inventories[0] for each in inventories):
             return inventories[0], inventories[0], {}
         fit = self.comparisons.fit(inventories, donor)
@@ -243,6 +266,25 @@ class Terms:
         order = inputs[donor].term.inventory
         return fit.inventory, patched(fit.inventory, order, taken), dropped
 
+    def _completed(
+        self, inputs: Sequence[Input]
+    ) -> tuple[list[Inventory], Sequence[Input]]:
+        """Adapters' tables completed by those of the other inputs; strays are reported."""
+        inventories, strays = completed([each.term.inventory for each in inputs])
+        for index, names in strays.items():
+            owner = next(each for each in inputs if not each.term.inventory.sparse)
+            self.report.add(
+                "E2206", inputs[index].span, owner.span, text=inputs[index].text, other=owner.text,
+                tensors=counted(len(names), "tensor"), names=listed(names, 2),
+                like=nearest(names[0], owner.term.inventory),
+            )  # fmt: skip
+        if all(new is each.term.inventory for new, each in zip(inventories, inputs, strict=True)):
+            return inventories, inputs
+        return inventories, [
+            Input(replace(each.term, inventory=new), each.span)
+            for new, each in zip(inventories, inputs, strict=True)
+        ]
+
     def _dtypes_merge(self, inputs: Sequence[Input]) -> bool:
         first = inputs[0]
         for each in inputs[1:]:
@@ -291,9 +333,9 @@ class Terms:
     def _matched(
         self, patterns: tuple[ast.Pattern, ...], arms: Sequence[Input], span: Span
     ) -> Inventory | None:
-        inventories = [arm.term.inventory for arm in arms]
-        if any(each is None for each in inventories):
+        if any(arm.term.inventory is None for arm in arms):
             return None
+        inventories, arms = self._completed(arms)
         first = inventories[0]
         places: dict[str, Place] = {}
         for each in dict.fromkeys(inventories):
@@ -330,4 +372,14 @@ class Terms:
             return None
         if all(each is first for each in inventories):
             return first
-        return Inventory(tensors, first.layering, roles, first.architecture)
+        return Inventory(tensors, first.layering, roles, first.architecture, first.sparse)
+
+
+def _sparse(input: Input) -> bool:
+    return input.term.inventory is not None and input.term.inventory.sparse
+
+
+def _whole(inputs: Sequence[Input], donor: int) -> int:
+    """The number of the donor: this one, unless it is an adapter and another input is none."""
+    sparse = list(map(_sparse, inputs))
+    return sparse.index(False) if sparse[donor] and not all(sparse) else donor

@@ -80,7 +80,8 @@ class Usage:
         seen = self._seen.setdefault(id(pattern), _Seen(pattern, False, False, True, inventory))
         seen.matched |= matched
         seen.taken |= taken
-        seen.beyond &= _beyond(pattern, inventory.layering.count)
+        # How many layers there are is not known of an adapter.
+        seen.beyond &= not inventory.sparse and _beyond(pattern, inventory.layering.count)
 
     def warn(self, report: Report) -> None:
         """Reports the arms that no tensor ever took."""

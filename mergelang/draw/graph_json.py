@@ -41,6 +41,6 @@ def options(box: Box) -> dict[str, str]:
     node = operator_of(box.node)
     if node.op == "affine":
         return {}
-    if node.op == "source":
-        return {"source": node["reference"].text}
+    if node.reference is not None:
+        return {"source": node.reference.text}
     return {name: option_text(value) for name, value in node.attrs}

@@ -134,6 +134,8 @@ def _box(id: str, node: Node, name: str | None) -> Box:
     while node.op == "patch":
         node = node.inputs[0]
     text = plain_text(node.term.span)
+    if node.op == "lora":
+        return Box(id, SOURCE, name, shortened(text, WIDEST), node)
     if node.op == "source":
         return Box(id, SOURCE, name, path_shortened(node["reference"].text, WIDEST), node)
     if node.op == "affine" and node.term.op != "from_base":

@@ -5,11 +5,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+from mergelang.check.schedule import ONE
 from mergelang.draw.units import counted, size
 from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
-from mergelang.plan.lower import arm_of
+from mergelang.plan.lower import absent, arm_of
 from mergelang.plan.plan import COMPUTE, EQUAL, PROCESS, OutputPlan, Plan, Task
 
 WIDTH = 80
@@ -104,10 +105,11 @@ def reason(graph: Graph, node: Node, task: Task) -> str:
 
 
 def effective(node: Node, name: str) -> tuple[Node, str]:
-    """The node that makes a tensor, behind slices, stacks and arms, and the tensor's name there."""
+    """The node that makes a tensor, behind slices, stacks, arms and adapters that do not touch it,
+    and the tensor's name there."""
     while True:
         if node.op == "match":
-            node = node.inputs[arm_of(node, name)]
+            node = node.inputs[arm_of(node, node.term.inventory.place(name))]
         elif node.op == "patch":
             node = node.inputs[name in node["names"]]
         elif node.term.layout is not None:
@@ -115,6 +117,11 @@ def effective(node: Node, name: str) -> tuple[Node, str]:
             if not isinstance(origin, Pick):
                 return node, name
             node, name = node.inputs[origin.input], origin.name
+        elif node.op == "affine" and len(node.inputs) > 1:
+            left = [each for each in node.inputs if not absent(each, name)]
+            if len(left) != 1 or node["coefficients"][node.inputs.index(left[0])] != ONE:
+                return node, name
+            node = left[0]
         else:
             return node, name
 

@@ -93,7 +93,10 @@ def _taken(term: Term) -> dict[str, frozenset[str]]:
         inputs = [base, *(each.inputs[0] if each.op == "sub" else each for each in delta.inputs)]
     found: dict[str, set[str]] = {"missing": set(), "mismatch": set()}
     for name in term.inventory:
-        kinds = [each.inventory.tensors.get(name) for each in inputs]
+        kinds = [
+            each.inventory.tensors.get(name) for each in inputs
+            if name in each.inventory or not each.inventory.sparse
+        ]  # fmt: skip
         if None in kinds:
             found["missing"].add(name)
         elif len({kind.shape for kind in kinds}) > 1:
@@ -107,8 +110,8 @@ def _frozen(value: Any) -> Any:
 
 def _key(term: Term, inputs: list[bytes]) -> bytes:
     match term.op:
-        case "source":
-            return structure("source", term.options["reference"].text)
+        case "source" | "lora" | "adapted":
+            return structure(term.op, *inputs, term.options["reference"].text)
         case "add" | "from_base":
             return structure("add", *inputs)
         case "sub" | "scale":

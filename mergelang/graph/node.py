@@ -13,16 +13,19 @@ import networkx
 from mergelang.check.mass import combine
 from mergelang.check.program import Destination, Program, Term
 from mergelang.check.schedule import ZERO, Schedule
+from mergelang.models.reference import Reference
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """One model-valued operation.
 
-    `op`: source | affine | slice | match | patch | an operator's name. `attrs` are sorted pairs of
-    name and hashable value (Schedules, words, tuples):
+    `op`: source | lora | adapted | affine | slice | match | patch | an operator's name. `attrs` are
+    sorted pairs of name and hashable value (Schedules, words, tuples):
 
         source      reference
+        lora        reference, of an adapter: what it adds
+        adapted     reference, of an adapter: what it makes of the input
         affine      coefficients, points, mass: `sum of coefficient_i * input_i`, with one Schedule
                     for each input and whether it is a point rather than a delta, so the algebra of
                     a recipe is one node however it was written; `mass` is that of the sum
@@ -48,6 +51,11 @@ class Node:
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(each.op for each in self.inputs)})"
+
+    @property
+    def reference(self) -> Reference | None:
+        """The source that the node reads itself."""
+        return dict(self.attrs).get("reference")
 
     @property
     def mass(self) -> Schedule:

@@ -106,8 +106,8 @@ def _spread(node: Node, by: Schedule, user: Node) -> list[tuple[Node, Schedule]]
 
 
 def _same_places(one: Inventory | None, other: Inventory | None) -> bool:
-    """Whether a schedule has the same number at each tensor of both."""
-    if one is other or one is None or other is None:
+    """Whether a schedule has the same number at each tensor of both. Adapters take their users'."""
+    if one is other or one is None or other is None or one.sparse:
         return True
     return one.layering == other.layering and one.roles == other.roles
 
@@ -119,7 +119,7 @@ def _watched(graph: Graph) -> set[Node]:
         if node.op == "affine":
             continue
         chooses = node.op in ("match", "patch", "slice") or (
-            node.op != "source" and operators()[node.op].signature.arranges
+            node.reference is None and operators()[node.op].signature.arranges
         )
         if not chooses or node in watched:
             watched.update(node.inputs)

@@ -70,7 +70,9 @@ def _arity(node: Node) -> str | None:
             least, most = 0, 0
         case "affine":
             least, most = 1, None
-        case "slice":
+        case "lora":
+            least, most = 0, 0
+        case "slice" | "adapted":
             least, most = 1, 1
         case "patch":
             least, most = 2, 2

@@ -80,12 +80,14 @@ class Exporter:
         return adapter or self._step("step", expr)
 
     def _adapter(self, expr: ast.Expr) -> str | None:
-        """`model+adapter` for the sum of a model and an adapter."""
+        """`model+adapter` for the sum of a model and an adapter, or one and its adapter."""
         match expr:
-            case ast.Binary("+", ast.Name() as base, ast.Call(ast.Name("lora"), (only,))):
+            case ast.Binary("+", ast.Name() as base, ast.Call(ast.Name("lora"), (first, *more))):
                 statement = self._named.get(base.id)
-                if isinstance(statement, ast.Model) and isinstance(only.value, ast.String):
-                    return f"{_path(statement.source)}+{_path(only.value)}"
+                same = all(isinstance(x.value, ast.Name) and x.value.id == base.id for x in more)
+                named = isinstance(statement, ast.Model) and isinstance(first.value, ast.String)
+                if named and same:
+                    return f"{_path(statement.source)}+{_path(first.value)}"
         return None
 
     def _step(self, name: str, expr: ast.Expr) -> str:

@@ -58,7 +58,8 @@ class Writer:
             base = self.name(Model(model.path, model.revision))
             made = name_of(model.lora, self._names.values())
             where = source_text(model.lora, model.lora_revision, self.folder, self.into)
-            self.steps.append(f"let {made} = {base} + lora({quoted(where)})")
+            # With the base, adapters that are no difference by themselves are merged, too.
+            self.steps.append(f"let {made} = {base} + lora({quoted(where)}, base: {base})")
         elif model.path in self._documents:
             return self._names[model.path]
         else:

@@ -98,6 +98,14 @@ def _checkpoint(
     reference: Reference, folder: Path, files: tuple[Path, ...],
     config: Mapping[str, Any] | None, sidecars: tuple[Path, ...],
 ) -> Checkpoint:  # fmt: skip
+    extents = read_extents(reference, folder, files)
+    return Checkpoint(reference, folder, files, extents, config, sidecars)
+
+
+def read_extents(
+    reference: Reference, folder: Path, files: tuple[Path, ...]
+) -> dict[str, Extent]:
+    """The tensors of all files of a model. Raises InputError where they are no sound weights."""
     shown = reference.text
     extents: dict[str, Extent] = {}
     for file in files:
@@ -119,7 +127,7 @@ def _checkpoint(
             raise InputError(
                 "E0608", path=shown, what=f"{tensor} is {extent.type.dtype}, with scales beside it"
             )
-    return Checkpoint(reference, folder, files, extents, config, sidecars)
+    return extents
 
 
 def _weights(folder: Path, shown: str) -> tuple[Path, ...]:

@@ -31,7 +31,7 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
     Each reduction takes a pass, with all others that are ready. A selection that its sample misled
     takes two more, which is not reckoned with.
     """
-    wide = any(extent.type.dtype == "F64" for extent in loads(root))
+    wide = is_wide(root)
     ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
     held = 0
     for expr in order(root):
@@ -40,6 +40,9 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
             files = [arg.attr.type.count for arg in expr.args if arg.op == "stored"]
             held += (len(expr.args) - len(files) + 2) * type.count + 3 * sum(files)
             after += 1
+        elif expr.op == "factor":
+            # As it is stored, and cut into slices of float64.
+            held += (4 if wide else 5) * expr.attr[0].type.count
         elif expr.op in REDUCTIONS:
             held += min(type.count, GATHERED) if expr.op in SELECTIONS else 0
             after += 1
@@ -48,7 +51,7 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
 
 
 def _reads(root: Expr, ready: Mapping[Expr, int], type: TensorType) -> int:
-    """Bytes read: each stored tensor in every pass that needs it, and samples."""
+    """Bytes read: each stored tensor in every pass that needs it, samples, and factors once."""
     targets: dict[int, list[Expr]] = {ready[root]: [root]}
     sampled: dict[int, list[Expr]] = {}
     for expr in ready:
@@ -60,7 +63,8 @@ def _reads(root: Expr, ready: Mapping[Expr, int], type: TensorType) -> int:
     whole = sum(extent.type.nbytes for each in targets.values() for extent in _read_by(each))
     piece = sum(size for _, size in sample_pieces(type.count, row_block(root, type)))
     widths = (DTYPES[e.type.dtype] for each in sampled.values() for e in _read_by(each))
-    return whole + piece * sum(widths)
+    once = {stored_by(expr) for expr in ready if expr.op in ("factor", "vector")}
+    return whole + piece * sum(widths) + sum(extent.type.nbytes for extent in once)
 
 
 def _read_by(targets: list[Expr]) -> set[Extent]:
@@ -109,7 +113,20 @@ def order(root: Expr) -> list[Expr]:
 
 def loads(root: Expr) -> list[Extent]:
     """The stored tensors of an expression, each once."""
-    return [expr.attr for expr in order(root) if expr.op in ("load", "stored")]
+    found = map(stored_by, order(root))
+    return list(dict.fromkeys(extent for extent in found if extent is not None))
+
+
+def stored_by(expr: Expr) -> Extent | None:
+    """The stored tensor that an expression itself reads."""
+    if expr.op in ("load", "stored", "vector"):
+        return expr.attr
+    return expr.attr[0] if expr.op == "factor" else None
+
+
+def is_wide(root: Expr) -> bool:
+    """Whether arithmetic is float64: an input is."""
+    return any(extent.type.dtype == "F64" for extent in loads(root))
 
 
 def matrix(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import Expr, Extent
 from mergelang.plan.arithmetic import arithmetic
-from mergelang.plan.cost import order
+from mergelang.plan.cost import order, stored_by
 from mergelang.plan.lower import Call, Lowering, leaves, merges
 from mergelang.tensors import TensorType
 
@@ -106,9 +106,11 @@ def _written(
     makers = None
     for expr in order(root):
         numbers[expr] = len(numbers)
-        if expr.op in ("load", "stored"):
-            attr = _leaf(expr.attr, digests)
+        extent = stored_by(expr)
+        if extent is not None:
+            attr = _leaf(extent, digests)
             stored.append(attr)
+            attr += f" {expr.attr[1:]}" if expr.op == "factor" else ""
         else:
             attr = "" if expr.attr is None else repr(expr.attr)
         line = f"{expr.op} {expr.kind} {attr} {[numbers[arg] for arg in expr.args]}"

@@ -14,12 +14,13 @@ from mergelang.errors import Diagnostic, RecipeError
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
-from mergelang.ops.expr import Context, Expr, Extent, Value, load, zeros
+from mergelang.ops.expr import BLOCK, Context, Expr, Extent, Value, load, make, zeros
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
 from mergelang.ops.signature import Operator
 from mergelang.ops.sums import weighted_sum
-from mergelang.tensors import MERGEABLE, Place
+from mergelang.plan.adapters import added_by, merged
+from mergelang.tensors import MERGEABLE, Inventory, Place
 
 SCHEDULES = (Constant, Curve, Arms, Arithmetic)
 
@@ -42,28 +43,47 @@ class Lowering:
     def __init__(self, checkpoints: Mapping[Reference, Checkpoint]):
         self._checkpoints = checkpoints
         self.calls: list[Call] = []
-        self._values: dict[tuple[int, str], Value] = {}
+        self._values: dict[tuple[int, str, int], Value] = {}
 
-    def value(self, node: Node, name: str) -> Value:
-        """The value of tensor `name` of a node. It exists: the checker has seen to that."""
-        known = self._values.get((id(node), name))
+    def value(self, node: Node, name: str, within: Inventory | None = None) -> Value:
+        """The value of tensor `name` of a node. It exists: the checker has seen to that.
+
+        What is made of adapters alone takes types, layers and roles from what it is added to, whose
+        tensors are `within`, and is zero where no adapter is.
+        """
+        inventory = node.term.inventory
+        within = within if inventory.sparse and within is not None else inventory
+        key = (id(node), name, id(within))
+        known = self._values.get(key)
         if known is None:
-            known = self._values[id(node), name] = self._lower(node, name)
+            known = self._values[key] = self._lower(node, name, within)
         return known
 
-    def _lower(self, node: Node, name: str) -> Value:
-        context = self._context(node, name)
+    def _lower(self, node: Node, name: str, within: Inventory) -> Value:
+        place = within.place(name)
+        context = Context(node.seed, name, within[name], place.depth)
+        if absent(node, name):
+            return Value(make(BLOCK, "fill", (), 0.0), node.key, context)
         match node.op:
             case "source":
                 checkpoint = self._checkpoints[node["reference"]]
                 return load(checkpoint.extents[name], node.key, context)
+            case "lora":
+                part = self._checkpoints[node["reference"]].parts[name]
+                result = added_by(part, node.key, context)
+            case "adapted":
+                base = self.value(node.inputs[0], name)
+                part = self._checkpoints[node["reference"]].parts.get(name)
+                if part is None:
+                    return base
+                result = merged(base, part, node.key)
             case "match":
-                return self.value(node.inputs[arm_of(node, name)], name)
+                return self.value(node.inputs[arm_of(node, place)], name, within)
             case "patch":
                 chosen = node.inputs[name in node["names"]]
-                return self.value(chosen, name)
+                return self.value(chosen, name, within)
             case "affine":
-                result = self._affine(node, name)
+                result = self._affine(node, name, within)
             case _ if node.term.layout is not None:
                 origin = node.term.layout.origins[name]
                 if isinstance(origin, Pick):
@@ -72,8 +92,7 @@ class Lowering:
                 if node.op in operators():
                     self._note(operators()[node.op], [], result)
             case _:
-                place = node.term.inventory.place(name)
-                inputs = [self.value(each, name) for each in node.inputs]
+                inputs = [self.value(each, name, within) for each in node.inputs]
                 options = {key: resolve(value, place) for key, value in node.attrs}
                 result = self._call(operators()[node.op], node, inputs, options)
         return Value(result.expr, node.key, context)
@@ -100,21 +119,21 @@ class Lowering:
         exprs = tuple(each.expr for each in inputs)
         self.calls.append(Call(operator.name, operator.signature.version, exprs, result.expr))
 
-    def _affine(self, node: Node, name: str) -> Value:
+    def _affine(self, node: Node, name: str, within: Inventory) -> Value:
         """`sum of c_i x_i`, written as `mass * anchor + sum of c_i (x_i - anchor)` over the points.
 
         So equal points give exactly that point, and a task vector's own base cancels before it is
         scaled. The anchor is the first point; of a delta's points the one subtracted most.
         """
-        place = node.term.inventory.place(name)
+        place = within.place(name)
         points, deltas = [], []
         for each, by, is_point in zip(
             node.inputs, node["coefficients"], node["points"], strict=True
         ):
             coefficient = at(by, place)
-            if is_point or coefficient:
+            if is_point or (coefficient and not absent(each, name)):
                 terms = points if is_point else deltas
-                terms.append((self.value(each, name), coefficient))
+                terms.append((self.value(each, name, within), coefficient))
         values = [value for value, _ in deltas]
         weights = [weight for _, weight in deltas]
         anchor = None
@@ -122,7 +141,7 @@ class Lowering:
             mass = sum(weight for _, weight in points)
             index = 0 if mass else min(range(len(points)), key=lambda i: points[i][1])
             anchor = points[index][0]
-            rest = [(x, c) for i, (x, c) in enumerate(points) if i != index and c]
+            rest = [(x, c) for x, c in points if c and x.expr is not anchor.expr]
             values = [x - anchor for x, _ in rest] + values
             weights = [c for _, c in rest] + weights
             if not mass:
@@ -132,18 +151,18 @@ class Lowering:
         if not values:
             if anchor is not None:
                 return anchor
-            return zeros(self.value(node.inputs[0], name))
+            return zeros(self.value(node.inputs[0], name, within))
         total = weighted_sum(values, weights)
         return total if anchor is None else anchor + total
 
-    def _context(self, node: Node, name: str) -> Context:
-        inventory = node.term.inventory
-        return Context(node.seed, name, inventory[name], inventory.place(name).depth)
+
+def absent(node: Node, name: str) -> bool:
+    """Whether a node is made of adapters none of which touches this tensor."""
+    return node.term.inventory.sparse and name not in node.term.inventory
 
 
-def arm_of(node: Node, name: str) -> int:
+def arm_of(node: Node, place: Place) -> int:
     """The number of the arm of a `match` node that a tensor takes."""
-    place = node.term.inventory.place(name)
     return next(i for i, pattern in enumerate(node["patterns"]) if matches(pattern, place))
 
 
@@ -169,10 +188,13 @@ def leaves(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -
         if (id(node), name) in seen:
             continue
         seen.add((id(node), name))
+        if absent(node, name):
+            continue
         if node.op == "source":
             found[checkpoints[node["reference"]].extents[name]] = None
         elif node.op == "match":
-            stack.append((node.inputs[arm_of(node, name)], name))
+            place = node.term.inventory.place(name)
+            stack.append((node.inputs[arm_of(node, place)], name))
         elif node.op == "patch":
             stack.append((node.inputs[name in node["names"]], name))
         elif node.term.layout is not None:

@@ -41,7 +41,7 @@ class SourceFile:
 class Parent:
     """A source as the recipe writes it, its files, and its own record if a merge made it.
 
-    `kind` is model, or statistics (a file that `fisher` or `regmean` weigh by).
+    `kind` is model, adapter, or statistics (a file that `fisher` or `regmean` weigh by).
     """
 
     source: str
@@ -123,8 +123,9 @@ def _opened(node: Node, program: Program) -> Iterator[tuple[Checkpoint, str]]:
     """Every source below a node and what it is for: models first, in the order of the recipe."""
     nodes = _preorder(node)
     for each in nodes:
-        if each.op == "source":
-            yield program.checkpoints[each["reference"]], "model"
+        if each.reference is not None:
+            kind = "model" if each.op == "source" else "adapter"
+            yield program.checkpoints[each.reference], kind
     for each in nodes:
         for _, value in each.attrs:
             for one in value if isinstance(value, tuple) else (value,):

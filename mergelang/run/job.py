@@ -13,10 +13,11 @@ import torch
 
 from mergelang.errors import RunError
 from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
-from mergelang.plan.cost import row_block, sample_pieces
+from mergelang.plan.cost import is_wide, row_block, sample_pieces
 from mergelang.run.finite import nonfinite
 from mergelang.run.kernel import kernel
 from mergelang.run.machine import TORCH, Files, Machine
+from mergelang.run.product import Factor
 from mergelang.run.reduce import UNIT, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
@@ -50,8 +51,7 @@ class Job:
         self.count = type.count
         self.passes = 0
         self._allow = allow_nonfinite
-        exprs = _below(root)
-        self.wide = any(e.op == "load" and e.attr.type.dtype == "F64" for e in exprs)
+        self.wide = is_wide(root)
         self.dtype = torch.float64 if self.wide else torch.float32
         self._todo = pending(root)
         self._needs = {e: [p for a in e.args for p in pending(a)] for e in self._todo}
@@ -165,6 +165,11 @@ class Job:
             match expr.op:
                 case "const":
                     known = expr.attr
+                case "factor":
+                    extent, side, turned = expr.attr
+                    known = Factor(self._stored(extent), side, turned, self.dtype)
+                case "vector":
+                    known = self._stored(expr.attr).to(torch.float64).flatten().numpy()
                 case "item":
                     known = args[0][expr.attr]
                 case "call":
@@ -238,14 +243,3 @@ class Whole:
         self.value = result.contiguous().view(-1)
         self._inputs.clear()
         return True
-
-
-def _below(root: Expr) -> set[Expr]:
-    seen: set[Expr] = set()
-    stack = [root]
-    while stack:
-        expr = stack.pop()
-        if expr not in seen:
-            seen.add(expr)
-            stack.extend(expr.args)
-    return seen

@@ -15,6 +15,7 @@ import torch
 from mergelang.errors import RunError
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Expr, Extent
 from mergelang.plan.cost import matrix
+from mergelang.run.product import fill
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
 
@@ -109,6 +110,8 @@ class Machine:
                 self.load(step.attr, start, b[step.out], check)
             elif step.op == "whole":
                 b[step.out].copy_(held[step.attr][start : start + count])
+            elif step.op == "product":
+                fill(*step.args, start, b[step.out])
             elif step.op in ("keep", "uniform", "noise"):
                 self._random(step, start, count, b, m)
             elif step.op == "where":

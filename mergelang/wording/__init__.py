@@ -14,13 +14,14 @@ from mergelang.wording.language import LANGUAGE
 from mergelang.wording.models import MODELS
 from mergelang.wording.program import PROGRAM
 from mergelang.wording.running import RUNNING
+from mergelang.wording.sources import SOURCES
 from mergelang.wording.statistics import STATISTICS
 from mergelang.wording.store import STORE
 from mergelang.wording.usage import USAGE
 
 KINDS: dict[str, Kind] = {
     **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **STORE, **USAGE,
-    **IMPORT, **EXPORT,
+    **IMPORT, **EXPORT, **SOURCES,
 }  # fmt: skip
 
 

@@ -87,9 +87,14 @@ cannot be added or averaged: the result would be garbage that loads. Use the unq
     "E0609": Kind(
         "`{path}` is an adapter, not a model",
         label="holds an adapter_config.json",
-        help=("merge it into its base first (`merge_and_unload` of peft), and name the result",),
+        help=('add it to its base: `base + lora("{path}")`',),
         explain="""\
-A LoRA adapter holds differences from a base in factored form. This version reads whole models only.
+A LoRA adapter holds differences from a base in factored form. `lora` makes a task vector of it,
+which is added to the base like any other.
+
+wrong:  model code = "./adapter"
+
+right:  let code = base + lora("./adapter")
 """,
     ),
     "E0610": Kind(

@@ -1,0 +1,196 @@
+"""`lora("...")` is what peft merges, to rounding; and adapters meet in any operator."""
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from mergelang.api import load
+from mergelang.errors import RecipeError
+
+LINEAR = ["q_proj", "v_proj", "down_proj"]
+
+WAYS = {
+    "plain": {"target_modules": LINEAR, "lora_alpha": 12},
+    "ranks and alphas by module": {
+        "target_modules": LINEAR, "rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 7},
+        "alpha_pattern": {r".*\.0\..*": 3},
+    },
+    "rsLoRA": {"target_modules": LINEAR, "use_rslora": True},
+    "embeddings and head": {"target_modules": ["embed_tokens", "lm_head"]},
+    "biases of the factors": {"target_modules": ["q_proj", "o_proj"], "lora_bias": True},
+}
+NEEDING_BASE = {
+    "DoRA": {"target_modules": LINEAR, "use_dora": True},
+    "DoRA on embeddings": {"target_modules": ["embed_tokens"], "use_dora": True},
+    "modules saved whole": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head", "norm"]},
+    "biases": {"target_modules": ["q_proj"], "bias": "all"},
+}  # fmt: skip
+
+
+def llama():
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=70, hidden_size=32, intermediate_size=48, num_hidden_layers=3,
+            num_attention_heads=4, num_key_value_heads=2, attention_bias=True,
+        )
+    )  # fmt: skip
+
+
+def gpt():
+    sizes = {"n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=70, **sizes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapters")
+    torch.manual_seed(1)
+    for name, model in (("llama", llama()), ("gpt", gpt())):
+        with torch.no_grad():
+            for each in model.parameters():
+                each.normal_(std=0.3)
+        model.save_pretrained(folder / name)
+    return folder
+
+
+def trained(model, folder, seed=2, **config):
+    """Saves an adapter with random numbers for every tensor that it trains."""
+    torch.manual_seed(seed)
+    adapted = get_peft_model(model, LoraConfig(**{"r": 4, **config}))
+    with torch.no_grad():
+        for name, each in adapted.named_parameters():
+            if each.requires_grad:
+                each.normal_(std=0.3)
+                if "magnitude" in name:
+                    each.abs_().add_(0.5)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+def merged(model, adapter):
+    """What peft makes of both."""
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload().state_dict()
+
+
+def result(folder, text, **options):
+    """The tensors of the output `out` of a recipe."""
+    load_text(folder, text).run(**options)
+    return load_file(folder / "out" / "model.safetensors")
+
+
+def load_text(folder, text):
+    (folder / "x.merge").write_text(text)
+    return load(folder / "x.merge")
+
+
+def assert_equal_to_rounding(found, expected, ulps=8):
+    for name, tensor in found.items():
+        wanted = expected[name]
+        # The largest entry of the sum over the rank sets how exact float32 can be.
+        largest = float(wanted.abs().max())
+        np.testing.assert_allclose(
+            tensor.numpy(), wanted.numpy(), rtol=0, atol=ulps * 2**-24 * max(largest, 1),
+            err_msg=name,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [*WAYS, *NEEDING_BASE])
+def test_an_adapter_is_what_peft_makes_of_it(folder, tmp_path, way):
+    base = folder / "llama"
+    config = (WAYS | NEEDING_BASE)[way]
+    adapter = trained(LlamaForCausalLM.from_pretrained(base), tmp_path / "a", **config)
+    expected = merged(LlamaForCausalLM.from_pretrained(base), adapter)
+    calls = ['lora("a", base: base)'] + (['lora("a")'] if way in WAYS else [])
+    for call in calls:
+        found = result(tmp_path, f'model base = "{base}"\noutput "out" = base + {call}\n')
+        assert found.keys() == load_file(base / "model.safetensors").keys()
+        assert_equal_to_rounding(found, expected)
+
+
+@pytest.mark.parametrize("config", [{}, {"use_dora": True}])
+def test_weights_that_lie_transposed_are_adapted_so(folder, tmp_path, config):
+    def model():
+        return GPT2LMHeadModel.from_pretrained(folder / "gpt")
+
+    config |= {"target_modules": ["c_attn", "c_fc"], "fan_in_fan_out": True}
+    expected = merged(model(), trained(model(), tmp_path / "a", **config))
+    found = result(
+        tmp_path, f'model base = "{folder}/gpt"\noutput "out" = base + lora("a", base: base)\n'
+    )
+    assert_equal_to_rounding(found, expected)
+
+
+def test_convolutions_are_adapted(tmp_path):
+    def model():
+        torch.manual_seed(3)
+        return torch.nn.Sequential(torch.nn.Conv2d(6, 5, 3), torch.nn.Conv2d(5, 4, 1))
+
+    save_file(model().state_dict(), tmp_path / "base.safetensors")
+    adapter = trained(model(), tmp_path / "a", target_modules=["0", "1"])
+    found = result(tmp_path, 'model base = "base.safetensors"\noutput "out" = base + lora("a")\n')
+    assert_equal_to_rounding(found, merged(model(), adapter))
+    trained(model(), tmp_path / "b", target_modules=["0"], use_dora=True)
+    with pytest.raises(RecipeError, match=r"E2202.*DoRA on a convolution"):
+        load_text(tmp_path, 'model base = "base.safetensors"\nlet x = lora("b")\n').check()
+
+
+# Adapters in operators: against the same differences, stored whole
+
+BOTH = (
+    'ties(lora("a") { weight: 0.5 }, lora("b"), density: 0.4)',
+    '0.3 * lora("a") - lora("b")',
+    'linear(lora("a"), a - zero, lora("b"))',
+    'curve(0, 1) * lora("a")',
+    'match { layers 1.. => 2, _ => 1 } * (lora("a") + lora("b"))',
+    'match { q_proj => lora("a"), @attn => lora("b"), _ => a - zero }',
+    'trim(match { layers 0..1 => lora("a"), _ => lora("b") }, density: 0.5)',
+    'linear(lora("a") { weight: curve(1, 0) }, lora("b") { weight: curve(0, 1) })',
+)
+
+
+@pytest.mark.parametrize("expr", BOTH)
+def test_adapters_in_an_operator_are_differences_like_others(folder, tmp_path, expr):
+    stored = load_file(folder / "llama" / "model.safetensors")
+    (tmp_path / "zero").mkdir()
+    zeros = {name: torch.zeros_like(each) for name, each in stored.items()}
+    save_file(zeros, tmp_path / "zero" / "model.safetensors")
+    trained(llama(), tmp_path / "a", 2, target_modules=["q_proj", "v_proj"], r=3)
+    trained(
+        llama(), tmp_path / "b", 3, target_modules=["v_proj", "up_proj"], layers_to_transform=[0]
+    )
+    head = 'model zero = "zero"\n'
+    for name in "ab":
+        found = result(tmp_path, f'{head}output "out" = zero + lora("{name}")\n')
+        (tmp_path / f"whole-{name}").mkdir()
+        save_file(found, tmp_path / f"whole-{name}" / "model.safetensors")
+        head += f'model {name} = "whole-{name}"\n'
+    whole = expr.replace('lora("a")', "(a - zero)").replace('lora("b")', "(b - zero)")
+    found = result(tmp_path, f'{head}output "out" = zero + {expr}\n')
+    expected = result(tmp_path, f'{head}output "out" = zero + {whole}\n')
+    for name in stored:
+        assert torch.equal(found[name], expected[name]), name
+
+
+def test_what_no_adapter_touches_is_copied(folder, tmp_path):
+    trained(llama(), tmp_path / "a", target_modules=["q_proj"])
+    recipe = load_text(
+        tmp_path, f'model base = "{folder}/llama"\noutput "out" = base + 0.8 * lora("a")\n'
+    )
+    output = recipe.plan().outputs[0]
+    computed = [task.name for task in output.tasks if task.action == "compute"]
+    assert computed == [f"model.layers.{i}.self_attn.q_proj.weight" for i in range(3)]
+    assert "bytes of base as they are" in str(recipe.plan())
+
+
+def test_the_base_of_a_full_step_is_not_even_rounded(folder, tmp_path):
+    adapter = tmp_path / "a"
+    trained(llama(), adapter, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    found = result(
+        tmp_path,
+        f'model base = "{folder}/llama"\noutput "out" = base + lora("a", base: base)\n',
+    )
+    saved = load_file(adapter / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
+    assert torch.equal(found["lm_head.weight"], saved)
