@@ -89,14 +89,14 @@ def test_a_file_of_the_hub_is_known_by_the_name_of_its_blob(store, tmp_path):
 def test_a_file_that_changes_while_it_is_hashed_is_an_error_and_not_remembered(
     store, file, monkeypatch
 ):
-    read = digests._leaves
+    read = digests.leaf_digests
 
-    def slow(path: str, start: int) -> list[bytes]:
-        found = read(path, start)
+    def slow(path: str, start: int, count: int) -> list[bytes]:
+        found = read(path, start, count)
         file.write_bytes(b"other")
         return found
 
-    monkeypatch.setattr(digests, "_leaves", slow)
+    monkeypatch.setattr(digests, "leaf_digests", slow)
     with pytest.raises(RunError, match=r"E2001.*weights was changed while it was read"):
         digest(file)
     assert known(file) is None

@@ -11,23 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mergelang.cli.arguments import parse_count, parse_setting, parse_size
+from mergelang.cli import proof
+from mergelang.cli.arguments import (
+    INTO,
+    JSON,
+    NO_SOURCES,
+    OUTPUTS,
+    RECIPE,
+    SETTINGS,
+    parse_count,
+    parse_size,
+)  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
 from mergelang.errors import MergelangError, UsageError
-
-RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
-OUTPUTS = argument(
-    "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
-)
-SETTINGS = argument(
-    "--set", dest="settings", metavar="NAME=VALUE", action="append", type=parse_setting,
-    default=[], help="sets a param; may be repeated",
-)  # fmt: skip
-INTO = argument("-o", dest="into", metavar="DIR", help="where to write the only output instead")
-NO_SOURCES = argument(
-    "--no-sources", action="store_true", help="looks at the text alone, at no model"
-)
-JSON = argument("--json", dest="as_json", action="store_true", help="prints one JSON object")
 
 
 def run(words: Sequence[str] | None = None) -> NoReturn:
@@ -238,6 +234,9 @@ def export_command(options: Any) -> None:
     from mergelang.cli.convert import export_recipe
 
     export_recipe(_load(options), options.output, options.into)
+
+
+proof.register()
 
 
 @command(RECIPE, SETTINGS)

@@ -1,7 +1,9 @@
-"""Values of command-line options: sizes, counts and settings."""
+"""What several commands take, and values of options: sizes, counts and settings."""
 
 import re
+from pathlib import Path
 
+from mergelang.cli.command import argument
 from mergelang.errors import UsageError
 
 _UNITS = {
@@ -32,3 +34,18 @@ def parse_setting(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise UsageError("E1007", text=text, what="setting", example="`--set t=0.3`")
     return name.strip(), value.strip()
+
+
+RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
+OUTPUTS = argument(
+    "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
+)
+SETTINGS = argument(
+    "--set", dest="settings", metavar="NAME=VALUE", action="append", type=parse_setting,
+    default=[], help="sets a param; may be repeated",
+)  # fmt: skip
+INTO = argument("-o", dest="into", metavar="DIR", help="where to write the only output instead")
+NO_SOURCES = argument(
+    "--no-sources", action="store_true", help="looks at the text alone, at no model"
+)
+JSON = argument("--json", dest="as_json", action="store_true", help="prints one JSON object")

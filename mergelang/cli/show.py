@@ -96,12 +96,12 @@ FORMS = ("text", "mermaid", "dot", "svg", "json")
 """What `graph --format` knows."""
 
 
-def picked_form(form: str | None, as_json: bool) -> str:
+def picked_form(form: str | None, as_json: bool, forms: Sequence[str] = FORMS) -> str:
     """The format that `--format` and `--json` ask for together."""
-    if form is not None and form not in FORMS:
+    if form is not None and form not in forms:
         from mergelang.check.suggest import listed
 
-        raise UsageError("E1007", text=form, what="format", example=listed(FORMS, last="or"))
+        raise UsageError("E1007", text=form, what="format", example=listed(forms, last="or"))
     if as_json and form not in (None, "json"):
         raise UsageError("E1014", one="--json", other=f"--format {form}")
     return "json" if as_json else form or "text"

@@ -23,6 +23,9 @@ from mergelang.models.checkpoint import INDEX, Checkpoint
 from mergelang.models.record import Record, read_record
 from mergelang.tensors import TensorType
 
+BESIDE = ("config.json", "adapter_config.json", INDEX)
+"""Files of a source that are read beside weights and sidecar files."""
+
 NOTHING = "0" * 64
 """A digest that is not known yet."""
 
@@ -148,8 +151,8 @@ def parent(checkpoint: Checkpoint, kind: str = "model") -> Parent:
     """What a record says of a source."""
     folder = checkpoint.folder
     bare = checkpoint.reference.path != folder
-    beside = [] if bare else [folder / "config.json", folder / INDEX, *checkpoint.sidecars]
-    paths = [*checkpoint.files, *(each for each in beside if each.is_file())]
+    named = () if bare else (folder / name for name in BESIDE)
+    paths = [*checkpoint.files, *checkpoint.sidecars, *(each for each in named if each.is_file())]
     files = (SourceFile(each.name, each, each.stat().st_size) for each in paths)
     return Parent(
         checkpoint.reference.text, kind, tuple(sorted(files, key=lambda each: each.name)),

@@ -107,7 +107,10 @@ def digests(
             results = dict(zip(wanted, pool.map(_sha256, wanted), strict=True))
         else:
             spans = {
-                name: [pool.submit(_leaves, name, start) for start in range(0, size, _SPAN)]
+                name: [
+                    pool.submit(leaf_digests, name, start, _SPAN)
+                    for start in range(0, size, _SPAN)
+                ]
                 for name, (size, *_) in before.items()
             }
             results = {
@@ -156,14 +159,17 @@ def _settled(path: str) -> Facts:
     return facts
 
 
-def _leaves(path: str, start: int) -> list[bytes]:
-    """The digests of the leaves of one span of a file."""
+def leaf_digests(path: str, start: int, count: int) -> list[bytes]:
+    """The digests of the leaves of `count` bytes of a file, fewer where it ends before.
+
+    Raises RunError (E0901) for a file that cannot be read.
+    """
     found = []
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            for at in range(start, start + _SPAN, LEAF):
-                data = os.pread(descriptor, LEAF, at)
+            for at in range(start, start + count, LEAF):
+                data = os.pread(descriptor, min(LEAF, start + count - at), at)
                 if not data:
                     break
                 found.append(blake3(data).digest())

@@ -13,6 +13,7 @@ from mergelang.wording.kind import Kind, fill
 from mergelang.wording.language import LANGUAGE
 from mergelang.wording.models import MODELS
 from mergelang.wording.program import PROGRAM
+from mergelang.wording.proof import PROOF
 from mergelang.wording.running import RUNNING
 from mergelang.wording.sources import SOURCES
 from mergelang.wording.statistics import STATISTICS
@@ -21,7 +22,7 @@ from mergelang.wording.usage import USAGE
 
 KINDS: dict[str, Kind] = {
     **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **STORE, **USAGE,
-    **IMPORT, **EXPORT, **SOURCES,
+    **IMPORT, **EXPORT, **SOURCES, **PROOF,
 }  # fmt: skip
 
 

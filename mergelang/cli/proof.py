@@ -1,0 +1,96 @@
+"""`mergelang lineage` and `verify`: what a model was made of, and whether it still is that."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mergelang.cli.arguments import JSON
+from mergelang.cli.command import argument, command
+from mergelang.errors import UsageError
+
+MADE = argument("path", metavar="DIR|FILE", type=Path, help="an output, or a .safetensors file")
+
+
+def register() -> None:
+    """Puts the commands into the table, behind those that are there."""
+    command(
+        MADE,
+        argument("--format", dest="form", metavar="FORMAT",
+                 help="text (the default), mermaid or json"),
+        argument("--recipe", action="store_true", help="prints the recipe, to run it again"),
+        argument("-o", dest="into", metavar="FILE.merge", type=Path,
+                 help="with --recipe: writes it there, and those it uses beside it"),
+        JSON,
+    )(lineage)  # fmt: skip
+    command(
+        argument("path", metavar="DIR|FILE", type=Path,
+                 help="an output, or a .safetensors file"),
+        JSON,
+    )(verify)  # fmt: skip
+
+
+def lineage(options: Any) -> None:
+    """Draws what a model was made of: its parents, and theirs, as far as records tell."""
+    from mergelang.cli import show
+    from mergelang.record import lineage as tree
+
+    record = tree.record_of(options.path, str(options.path))
+    if options.recipe:
+        _recipe(options, record)
+        return
+    if options.into is not None:
+        raise UsageError("E1012", command="mergelang lineage", message="`-o` goes with --recipe")
+    form = show.picked_form(options.form, options.as_json, ("text", "mermaid", "json"))
+    top = tree.family(record)
+    if form == "json":
+        show.json_object(tree.tree_json(top))
+    elif form == "mermaid":
+        print(tree.tree_mermaid(top), end="")
+    else:
+        print(tree.tree_text(top))
+
+
+def _recipe(options: Any, record: Any) -> None:
+    from mergelang.record.again import recipe_of, write_recipes
+
+    for name, given in (("--json", options.as_json), (f"--format {options.form}", options.form)):
+        if given:
+            raise UsageError("E1014", one="--recipe", other=name)
+    if options.into is not None:
+        for path in write_recipes(record, options.into, str(options.path)):
+            print(f"wrote {path}", file=sys.stderr)
+        return
+    print(recipe_of(record, str(options.path)), end="")
+    if record["used"]:
+        from mergelang.check.suggest import listed
+        from mergelang.cli import show
+        from mergelang.errors import Diagnostic
+
+        names = listed(record["used"])
+        show.diagnostics([Diagnostic("W2101", None, {"names": names, "path": str(options.path)})])
+
+
+def verify(options: Any) -> int:
+    """Finds every byte of an output that is not as it was written."""
+    from mergelang.cli import show
+    from mergelang.cli.progress import counting
+    from mergelang.record.verify import verify as look
+
+    with counting("bytes") as say:
+        found = look(options.path, str(options.path), say)
+    if options.as_json:
+        facts = {"files": found.files, "tensors": found.tensors, "bytes": found.nbytes}
+        problems = show.plain(found.problems)
+        show.json_object({"ok": not problems, **facts, "diagnostics": problems})
+        return 1 if problems else 0
+    show.diagnostics(found.problems)
+    looked = (
+        f"{show.counted(found.files, 'file')} and {show.counted(found.tensors, 'tensor')}, "
+        f"{show.size(found.nbytes)}"
+    )
+    if found.problems:
+        wrong = show.counted(len(found.problems), "thing")
+        print(f"{options.path}: {wrong} wrong in {looked}")
+        return 1
+    print(f"{options.path}: {looked}: all as it was written")
+    return 0

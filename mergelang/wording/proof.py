@@ -1,0 +1,121 @@
+"""E21: lock, lineage, verify, diff."""
+
+from mergelang.wording.kind import Kind
+
+PROOF: dict[str, Kind] = {
+    "E2101": Kind(
+        "there is nothing at {path}",
+        help=("give the folder of an output, or one of its .safetensors files",),
+        explain="`lineage`, `verify` and `diff` look at what is on the disk.\n",
+    ),
+    "E2102": Kind(
+        "{path} has no record of how it was made",
+        help=(
+            "the {file} in it is damaged; a .safetensors file of the folder has the record, too",
+            "{none}only what mergelang wrote has one: in mergelang.json, and in its weight files",
+        ),
+        explain="""\
+A run writes down what an output was made of: in the file mergelang.json, and in the header of each
+weight file. This model has neither, or what is there cannot be read.
+""",
+    ),
+    "E2103": Kind(
+        "the recipe in the record of {path} cannot be read",
+        help=("use the version of mergelang that made it; `mergelang lineage` says which",),
+        explain="""\
+The record holds a recipe that this version of mergelang cannot read: it is damaged, or of another
+edition of the language.
+""",
+    ),
+    "E2104": Kind(
+        "the recipe uses {path}, which lies outside the folder that it is written to",
+        help=("print the recipe without `-o`; `lineage --json` has the text of {path}",),
+        explain="""\
+`lineage --recipe -o FILE` writes the recipe and, at their paths from it, those that it uses. A
+record is somebody else's data: it never makes us write outside the folder that was named.
+""",
+    ),
+    "E2105": Kind(
+        "{path} is there already, with another text",
+        help=("write to another folder: `-o FOLDER/NAME.merge`",),
+        explain="""\
+`lineage --recipe -o FILE` writes the recipe and, at their paths from it, those that it uses. Files
+that the command line did not name are not overwritten.
+""",
+    ),
+    "E2110": Kind(
+        "{file} is not of the record: somebody put it there",
+        help=("remove it if it does not belong there",),
+        explain="""\
+`verify` compares the files of a folder with those that the run wrote. This one was added later.
+Hidden files (`.gitattributes`) are no part of a model and are not looked at.
+""",
+    ),
+    "E2111": Kind(
+        "{file} is missing",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="The record names a file that is not in the folder.\n",
+    ),
+    "E2112": Kind(
+        "{file} is not as it was written",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="""\
+The bytes of the file have another digest than the record says: it was edited, or the disk or a copy
+damaged it.
+""",
+    ),
+    "E2113": Kind(
+        "the header of {file} is not as it was written, so its tensors cannot be told apart",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="""\
+The header of a weight file says which tensor lies where. Its bytes have another digest than the
+record says, so nothing that it says can be believed.
+""",
+    ),
+    "E2114": Kind(
+        "tensor {tensor} in {file} is not as it was written",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="""\
+The bytes of the tensor have another digest than the record says: somebody changed the weights, or
+the disk or a copy damaged them. All other tensors that are not named are as they were written.
+""",
+    ),
+    "E2115": Kind(
+        "tensor {tensor} is missing",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="The record names a tensor that is in none of the weight files.\n",
+    ),
+    "E2116": Kind(
+        "tensor {tensor} in {file} is not of the record",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="A weight file holds a tensor that the run did not write.\n",
+    ),
+    "E2117": Kind(
+        "the records in mergelang.json and in {file} differ in `{key}`",
+        help=("see both: `mergelang lineage DIR --json`, `mergelang lineage DIR/{file} --json`",),
+        explain="""\
+Each weight file carries the record of its output. One of the two has been changed, or the files are
+of different runs.
+""",
+    ),
+    "E2118": Kind(
+        "{file} has {got} bytes, and had {wanted} when it was written",
+        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        explain="The file was cut short, extended or replaced since the run wrote it.\n",
+    ),
+    "E2119": Kind(
+        "the root of the record is not that of its tensors",
+        help=("the record was changed: trust neither",),
+        explain="""\
+The root is a digest over the names, types and digests of all tensors. The record says another one
+than its own tensors give, so somebody changed one of them.
+""",
+    ),
+    "W2101": Kind(
+        "the recipe uses {names}, which the record has, too",
+        help=("write them all: `mergelang lineage {path} --recipe -o FOLDER/NAME.merge`",),
+        explain="""\
+What `lineage --recipe` prints is the main recipe alone. Those that it uses are needed to run it.
+""",
+    ),
+}

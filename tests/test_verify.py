@@ -1,0 +1,155 @@
+"""`mergelang verify`: one changed byte anywhere is found, and named."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+import mergelang
+from mergelang.cli.app import main
+from mergelang.models.headers import read_header
+from mergelang.models.record import RECORD
+from mergelang.record.verify import verify
+from tests.checkpoints import write_model
+
+RECIPE = """\
+param t = 0.25
+model a = "a"
+model b = "b"
+output "out" = slerp(a, b, t: t) { shards: 3kB }
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    for seed, name in enumerate("ab"):
+        write_model(folder / name, seed=seed)
+    (folder / "a" / "tokenizer.json").write_text("{}")
+    (folder / "mix.merge").write_text(RECIPE)
+    mergelang.load(folder / "mix.merge").run()
+    return folder
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    shutil.copytree(made / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def told(path: Path) -> list[str]:
+    return [str(each).splitlines()[0] for each in verify(path, path.name).problems]
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 << random.Random(at).randrange(8)
+    path.write_bytes(data)
+
+
+def test_what_was_written_is_as_it_was_written(out):
+    found = verify(out, "out")
+    assert (found.tensors, found.files, found.problems) == (39, 6, ())
+    for path in out.glob("*.safetensors"):
+        assert verify(path, path.name).problems == ()
+
+
+def test_a_flipped_byte_of_any_tensor_is_found_and_named(out):
+    for path in sorted(out.glob("*.safetensors")):
+        whole = path.read_bytes()
+        for tensor, extent in read_header(path, "x").items():
+            for at in {0, extent.type.nbytes // 2, extent.type.nbytes - 1}:
+                flip(path, extent.offset + at)
+                said = [f"error[E2114]: tensor {tensor} in {path.name} is not as it was written"]
+                assert told(out) == said
+                assert told(path) == said
+                path.write_bytes(whole)
+
+
+def test_a_flipped_byte_of_any_header_is_found(out):
+    for path in out.glob("*.safetensors"):
+        whole = path.read_bytes()
+        start = min(extent.offset for extent in read_header(path, "x").values())
+        for at in [*range(9), *random.Random(0).sample(range(9, start), 40), start - 1]:
+            flip(path, at)
+            assert [line.partition(":")[0] for line in told(out)] == ["error[E2113]"], at
+            path.write_bytes(whole)
+
+
+def test_a_flipped_byte_of_any_other_file_is_found(out):
+    for path in out.iterdir():
+        if path.suffix == ".safetensors" or path.name == RECORD:
+            continue
+        whole = path.read_bytes()
+        for at in {0, len(whole) // 2, len(whole) - 1}:
+            flip(path, at)
+            assert told(out) == [f"error[E2112]: {path.name} is not as it was written"]
+            path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("key", ["output", "recipe", "settings", "parents", "root", "mergelang"])
+def test_a_changed_record_is_found_out_by_those_of_the_weight_files(out, key):
+    found = json.loads((out / RECORD).read_text())
+    found[key] = {"t": "0.3"} if key == "settings" else found[key][:-1]
+    (out / RECORD).write_text(json.dumps(found))
+    first, *others = sorted(path.name for path in out.glob("*.safetensors"))
+    said = told(out)
+    assert f"error[E2117]: the records in mergelang.json and in {first} differ in `{key}`" in said
+    assert len(said) == 1 + len(others) + (key == "root")
+
+
+def test_files_and_tensors_that_went_or_came_are_named(out):
+    (out / "notes.txt").write_text("mine")
+    (out / ".gitattributes").write_text("hidden files are no part of a model")
+    (out / "tokenizer.json").unlink()
+    assert told(out) == [
+        "error[E2110]: notes.txt is not of the record: somebody put it there",
+        "error[E2111]: tokenizer.json is missing",
+    ]
+
+
+def test_a_file_cut_short_or_replaced_is_named(out):
+    first, second = sorted(out.glob("*.safetensors"))
+    size = first.stat().st_size
+    first.write_bytes(first.read_bytes()[:-2])
+    assert told(out) == [
+        f"error[E2118]: {first.name} has {size - 2:,} bytes, and had {size:,} when it was written"
+    ]
+    shutil.copy(second, first)
+    assert any(line.startswith("error[E2118]") for line in told(out))
+
+
+def test_the_command_says_what_was_looked_at_and_what_is_wrong(out, monkeypatch, capfd):
+    monkeypatch.chdir(out.parent)
+    assert main(["verify", "out"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert said.out.startswith("out: 6 files and 39 tensors, ")
+    assert said.out.endswith(": all as it was written\n")
+    path = sorted(out.glob("*.safetensors"))[0]
+    flip(path, path.stat().st_size - 1)
+    name = list(read_header(path, "x"))[-1]
+    assert main(["verify", "out"]) == 1
+    said = capfd.readouterr()
+    assert said.out.startswith("out: 1 thing wrong in 6 files and 39 tensors, ")
+    assert said.err == (
+        f"error[E2114]: tensor {name} in {path.name} is not as it was written\n"
+        "help: run the recipe again: `mergelang lineage DIR --recipe` prints it\n"
+    )
+    assert main(["verify", "out", "--json"]) == 1
+    found = json.loads(capfd.readouterr().out)
+    assert (found["ok"], found["tensors"]) == (False, 39)
+    assert [each["code"] for each in found["diagnostics"]] == ["E2114"]
+
+
+def test_what_no_merge_made_cannot_be_verified(made, monkeypatch, capfd):
+    monkeypatch.chdir(made)
+    assert main(["verify", "a"]) == 1
+    assert capfd.readouterr().err == (
+        "error[E2102]: a has no record of how it was made\n"
+        "help: only what mergelang wrote has one: in mergelang.json, and in its weight files\n"
+    )
+    assert main(["verify", "nowhere"]) == 1
+    assert capfd.readouterr().err.startswith("error[E2101]: there is nothing at nowhere\n")
