@@ -77,6 +77,7 @@ class Recipe:
         into: Path | str | None = None,
         memory: int | None = None,
         threads: int | None = None,
+        processes: bool | None = None,
         block: int | None = None,
         allow_nonfinite: bool = False,
         listener: "Listener | None" = None,
@@ -84,14 +85,16 @@ class Recipe:
     ) -> "Plan":
         """Runs the recipe and gives back the plan that was run.
 
-        `memory` in bytes bounds the process (default 1 GiB). `listener` takes the events of
+        `memory` in bytes bounds the process (default 1 GiB). Of the `threads` (default: one a core)
+        each is a process of its own, unless other threads run here or `processes` is false: then
+        they share this process, and take turns. `listener` takes the events of
         `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, RunError,
         Cancelled.
         """
         plan = self.plan(outputs, into=into)
         run(
-            plan, memory=memory, threads=threads, block=block, allow_nonfinite=allow_nonfinite,
-            listener=listener, control=control,
+            plan, memory=memory, threads=threads, processes=processes, block=block,
+            allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
 

@@ -16,6 +16,7 @@ is remembered between runs; W.. the warnings of the same areas.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mergelang.source import Span
@@ -73,6 +74,9 @@ class _Coded(MergelangError):
         super().__init__(code, facts)
         self.code = code
         self.facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.code, **self.facts), ()
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:

@@ -117,6 +117,7 @@ MIB = 1 << 20
         {"threads": 1, "block": 1 << 15, "memory": 4096 * MIB},
         {"threads": 3, "block": 1 << 17, "memory": 700 * MIB},
         {"threads": 2},
+        {"threads": 3, "processes": True, "block": 1 << 15},
     ],
     ids=str,
 )

@@ -195,7 +195,7 @@ def test_an_interrupt_while_the_threads_start_waits_for_those_that_run(two, monk
     control = Control()
     control.pause()
     with pytest.raises(KeyboardInterrupt):
-        recipe(two, "mean(a, b)").run(threads=2, control=control)
+        recipe(two, "mean(a, b)").run(threads=2, processes=False, control=control)
     assert not Thread.started[0].is_alive()
     assert left(two) == []
 

@@ -50,6 +50,11 @@ class Task:
     rows: int = 0
     sources: tuple[Extent, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor as it is written."""
+        return self.type.nbytes
+
 
 @dataclass(frozen=True, eq=False)
 class OutputPlan:

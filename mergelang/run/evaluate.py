@@ -11,8 +11,16 @@ from mergelang.run.workers import Control, Pool
 from mergelang.tensors import TensorType
 
 
+class _Alone:
+    """The load of a job beside which there is no other."""
+
+    holds = nbytes = 0
+
+
 class Memory:
     """A sink that is a buffer."""
+
+    digest = ""
 
     def __init__(self, nbytes: int):
         self.data = bytearray(nbytes)
@@ -43,9 +51,12 @@ def evaluate(
     """
     files, sink = Files(), Memory(type.nbytes)
     job = Job(name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite)
-    machines = [Machine(max(block, job.block), files) for _ in range(threads)]
+
+    def machine() -> Machine:
+        return Machine(max(block, job.block), files)
+
     try:
-        Pool(iter([(0, lambda: job)]), machines, lambda work: None, Control()).run()
+        Pool([_Alone()], lambda number: job, machine, threads, lambda made: None, Control()).run()
     finally:
         files.close()
     return bytes(sink.data)

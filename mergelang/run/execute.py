@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -11,13 +11,14 @@ from typing import Any, Protocol
 from mergelang.errors import MergelangError
 from mergelang.plan.memory import BUFFERS, check_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, Task, expression
+from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, expression
 from mergelang.run import events
 from mergelang.run.copies import Copy
+from mergelang.run.crew import Crew, can_fork
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
 from mergelang.run.reduce import UNIT
-from mergelang.run.workers import Control, Pool, Work
+from mergelang.run.workers import Control, Pool, Result, Work
 from mergelang.run.writer import Folder
 from mergelang.wording import message
 
@@ -53,6 +54,7 @@ def execute(
     *,
     memory: int | None = None,
     threads: int | None = None,
+    processes: bool | None = None,
     block: int | None = None,
     allow_nonfinite: bool = False,
     listener: events.Listener | None = None,
@@ -62,14 +64,18 @@ def execute(
     """Writes every output of the plan.
 
     `memory` bounds the resident size of the process in bytes (default 1 GiB); `threads` is by
-    default the number of usable cores; `block` (elements, a multiple of 16,384) is chosen to fit.
+    default the number of usable cores, and are `processes` of their own where those can be forked;
+    `block` (elements, a multiple of 16,384) is chosen to fit.
     None of them changes a byte. Raises RunError or Cancelled; an output is then either whole or as
     it was before.
     """
     memory = check_memory(plan, memory)
     threads = threads or usable_cores()
     block = block or _block(plan, memory, threads)
-    run = _Run(plan, memory, block, listener or (lambda event: None), control or Control())
+    team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
+    run = _Run(
+        plan, memory, block, team, threads, listener or (lambda event: None), control or Control()
+    )
     run.tell(
         events.RunStarted(
             tuple(output.destination.text for output in plan.outputs),
@@ -79,7 +85,6 @@ def execute(
     )  # fmt: skip
     files = Files()
     try:
-        run.machines = [Machine(max(block, plan.rows), files) for _ in range(threads)]
         for output in plan.outputs:
             run.output(output, files, allow_nonfinite, recorder or Digests())
         read, seconds = run.bytes_read, run.seconds
@@ -99,12 +104,16 @@ class _Run:
     """The state of one run that its outputs share."""
 
     def __init__(
-        self, plan: Plan, memory: int, block: int, listener: events.Listener, control: Control
-    ):
+        self, plan: Plan, memory: int, block: int, team: type[Pool] | type[Crew], threads: int,
+        listener: events.Listener, control: Control,
+    ):  # fmt: skip
         self.plan, self.memory, self.block = plan, memory, block
+        self._team, self._threads = team, threads
         self._listener, self.control = listener, control
         self._telling = Lock()
-        self.machines: list[Machine] = []
+        self._workers: Pool | Crew | None = None
+        self._memory = resident()
+        self._read = 0  # by the workers of outputs that are done
         self.bytes_written = 0
         self._start = time.monotonic()
 
@@ -119,7 +128,7 @@ class _Run:
 
     @property
     def bytes_read(self) -> int:
-        return sum(machine.bytes_read for machine in self.machines)
+        return self._read + (self._workers.bytes_read if self._workers else 0)
 
     def output(
         self, output: OutputPlan, files: Files, allow_nonfinite: bool, recorder: Recorder
@@ -129,29 +138,35 @@ class _Run:
         self.tell(events.OutputStarted(name, str(output.path), len(output.tasks), total))
         folder = Folder(output.path, output.shards)
         digests: dict[str, str] = {}
-        actions = {task.name: task.action for task in output.tasks}
 
-        def done(work: Any) -> None:
-            digests[work.name] = work.sink.digest
-            self.bytes_written += work.sink.nbytes
+        def done(made: Result) -> None:
+            task = output.tasks[made.number]
+            digests[task.name] = made.digest
+            self.bytes_written += task.nbytes
             self.tell(
                 events.TensorDone(
-                    name, work.name, actions[work.name], work.sink.nbytes, work.passes,
-                    work.sink.digest,
+                    name, task.name, task.action, task.nbytes, made.passes, made.digest
                 )
-            )  # fmt: skip
+            )
             self.progress()
 
         try:
             folder.open()
-            jobs = self._jobs(output, folder, files, allow_nonfinite)
             budget = max(0, self.memory - PROCESS)
 
             def tick() -> None:
                 folder.start_writeback()
+                self.measure()
                 self.progress()
 
-            Pool(jobs, self.machines, done, self.control, budget, tick).run()
+            self._workers = self._team(
+                output.tasks,
+                lambda number: self._job(output, number, folder, files, allow_nonfinite),
+                lambda: Machine(max(self.block, self.plan.rows), files),
+                self._threads, done, self.control, budget, tick,
+            )  # fmt: skip
+            self._workers.run()
+            self._read, self._workers = self.bytes_read, None
             digests = {task.name: digests[task.name] for task in output.tasks}
             with ThreadPoolExecutor(1) as beside:
                 syncing = beside.submit(folder.sync_data)
@@ -167,20 +182,18 @@ class _Run:
         self.tell(events.OutputDone(name, str(output.path), total, round(self.seconds - began, 3)))
 
     def progress(self) -> None:
-        self.tell(events.Progress(self.bytes_read, self.bytes_written, self.seconds, resident()))
+        self.tell(
+            events.Progress(self.bytes_read, self.bytes_written, self.seconds, self._memory)
+        )
 
-    def _jobs(
-        self, output: OutputPlan, folder: Folder, files: Files, allow_nonfinite: bool
-    ) -> Iterator[tuple[int, Callable[[], Work]]]:
-        for task in output.tasks:
-            yield (
-                task.holds,
-                lambda task=task: self._job(output, task, folder, files, allow_nonfinite),
-            )
+    def measure(self) -> None:
+        """Looks at what the run takes of memory; a look takes a millisecond a process."""
+        self._memory = resident(*(self._workers.processes if self._workers else ()))
 
     def _job(
-        self, output: OutputPlan, task: Task, folder: Folder, files: Files, allow_nonfinite: bool
+        self, output: OutputPlan, number: int, folder: Folder, files: Files, allow_nonfinite: bool
     ) -> Work:
+        task = output.tasks[number]
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
             root = expression(output.node, task.name, self.plan.checkpoints)
@@ -207,10 +220,17 @@ def _block(plan: Plan, memory: int, threads: int) -> int:
     return block
 
 
-def resident() -> int:
-    """The resident size of this process in bytes; 0 where the system does not say."""
+def resident(*workers: int) -> int:
+    """Bytes that this process takes of memory, and its workers on top of what they share with it;
+    0 where the system does not say."""
     try:
         with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            ours = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return ours + sum(map(_private, workers))
     except OSError:
         return 0
+
+
+def _private(process: int) -> int:
+    with open(f"/proc/{process}/smaps_rollup") as file:
+        return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Private"))

@@ -5,17 +5,38 @@ flat and a tensor's blocks are still in the page cache when its next pass comes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Condition, Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from mergelang.errors import Cancelled
 
 
+class Load(Protocol):
+    """What one job is to memory and disk: bytes that it holds while it is open, and that it writes.
+    `Task` of a plan is one."""
+
+    @property
+    def holds(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+
+class Result(NamedTuple):
+    """What came of job `number`: its tensor's digest, and the passes that it took."""
+
+    number: int
+    digest: str
+    passes: int
+
+
 class Work(Protocol):
     """What a worker can do: spans of passes. `Job` is one; copies are another."""
+
+    sink: Any
+    passes: int
 
     @property
     def finished(self) -> bool: ...
@@ -24,20 +45,30 @@ class Work(Protocol):
     def end_pass(self) -> None: ...
 
 
+def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> Result:
+    """Does all of a job; calls `turn` before each span."""
+    while not work.finished:
+        for span in work.spans():
+            turn()
+            work.run_span(machine, span)
+        work.end_pass()
+    return Result(number, work.sink.digest, work.passes)
+
+
 class Control:
     """Pause and cancel, from any thread."""
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._paused = False
+        self.paused = False
         self.cancelled = False
 
     def pause(self) -> None:
-        self._paused = True
+        self.paused = True
 
     def resume(self) -> None:
         with self._changed:
-            self._paused = False
+            self.paused = False
             self._changed.notify_all()
 
     def cancel(self) -> None:
@@ -47,45 +78,54 @@ class Control:
 
     def wait(self) -> None:
         """Returns when not paused; raises Cancelled when cancelled."""
-        if self._paused and not self.cancelled:
+        if self.paused and not self.cancelled:
             with self._changed:
-                self._changed.wait_for(lambda: self.cancelled or not self._paused)
+                self._changed.wait_for(lambda: self.cancelled or not self.paused)
         if self.cancelled:
             raise Cancelled("E0906")
 
 
 class Pool:
-    """Runs jobs on one thread for each machine.
+    """Runs jobs on `count` threads, each with a machine of its own.
 
-    `jobs` gives for each the bytes it holds and a function that opens it; jobs are open together
-    only while what they hold fits `budget`. `done(job)` is called once for each, on the thread that
-    ended it, one at a time; `tick()` a few times a second from the calling thread.
+    `loads` says of each job what it holds and writes, `make(number)` opens it; jobs are open
+    together only while what they hold fits `budget`. `done(result)` is called once for each, one at
+    a time; `tick()` a few times a second from the calling thread.
     """
+
+    processes: tuple[int, ...] = ()
 
     def __init__(
         self,
-        jobs: Iterator[tuple[int, Callable[[], Work]]],
-        machines: list[Any],
-        done: Callable[[Work], None],
+        loads: Sequence[Load],
+        make: Callable[[int], Work],
+        machine: Callable[[], Any],
+        count: int,
+        done: Callable[[Result], None],
         control: Control,
         budget: int = 0,
         tick: Callable[[], None] = lambda: None,
     ):
-        self._jobs = jobs
+        self._jobs: Iterator[tuple[int, Load]] = iter(enumerate(loads))
+        self._make = make
         self._budget, self._held = budget, 0
         self._tick = tick
-        self._next: tuple[int, Callable[[], Work]] | None = None
+        self._next: tuple[int, Load] | None = None
         self._opening = False
         self._done = done
         self._control = control
-        self._machines = machines
+        self._machines = [machine() for _ in range(count)]
         self._ready: deque[tuple[Work, int]] = deque()
         self._left: dict[int, int] = {}
-        self._holds: dict[int, int] = {}
+        self._open: dict[int, tuple[int, Load]] = {}
         self._exhausted = False
         self._begun = self._ended = 0  # threads
         self._failure: BaseException | None = None
         self._changed = Condition()
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(machine.bytes_read for machine in self._machines)
 
     def run(self) -> None:
         """Returns when all jobs are done; raises the first failure of any thread."""
@@ -145,24 +185,25 @@ class Pool:
                     self._changed.wait()
                     continue
                 self._opening = True
-            holds, make = job
-            work = make()
+            work = self._make(job[0])
             with self._changed:
                 self._opening = False
-                self._holds[id(work)] = holds
+                self._open[id(work)] = job
                 self._enqueue(work)
 
-    def _admit(self) -> tuple[int, Callable[[], Work]] | None:
+    def _admit(self) -> tuple[int, Load] | None:
         """The next job, if one may be opened now."""
         if self._opening:
             return None
         if self._next is None and not self._exhausted:
             self._next = next(self._jobs, None)
             self._exhausted = self._next is None
-        if self._next is None or (self._left and self._held + self._next[0] > self._budget):
+        if self._next is None or (
+            self._left and self._held + self._next[1].holds > self._budget
+        ):
             return None
         job, self._next = self._next, None
-        self._held += job[0]
+        self._held += job[1].holds
         return job
 
     def _enqueue(self, work: Work) -> None:
@@ -179,9 +220,10 @@ class Pool:
         work.end_pass()
         if work.finished:
             with self._changed:
-                self._done(work)
+                number, load = self._open.pop(id(work))
+                self._done(Result(number, work.sink.digest, work.passes))
                 del self._left[id(work)]
-                self._held -= self._holds.pop(id(work))
+                self._held -= load.holds
                 self._changed.notify_all()
         else:
             with self._changed:

@@ -86,4 +86,14 @@ Integer and bool tensors (positions, masks, counters) have no mean. They are cop
 agree, and an error where they do not: a `match` says whose to take.
 """,
     ),
+    "E0910": Kind(
+        "the worker process {process} was ended from outside",
+        help=(
+            "run again; where memory was short, with fewer `--threads` or less `--memory`",
+        ),
+        explain="""\
+A process that computed tensors is gone without a word. Most often the system ended it because
+memory was short (`dmesg` tells). The output's place is as it was before the run.
+""",
+    ),
 }
