@@ -22,9 +22,9 @@ from mergelang.run.workers import Control, Pool, Result, Work
 from mergelang.run.writer import Folder
 from mergelang.wording import message
 
-BLOCK = 1 << 18
-"""Elements of a block. Smaller ones stay in a core's own cache and are faster in one thread; with
-two, what the threads wait for the interpreter's lock between steps costs more than that saves."""
+BLOCK = {Crew: 1 << 17, Pool: 1 << 18}
+"""Elements of a block. Smaller ones stay in a core's own cache, which is what processes gain by;
+threads lose more by what they wait for the interpreter's lock between steps."""
 
 
 class Recorder(Protocol):
@@ -71,8 +71,8 @@ def execute(
     """
     memory = check_memory(plan, memory)
     threads = threads or usable_cores()
-    block = block or _block(plan, memory, threads)
     team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
+    block = block or _block(plan, memory, threads, BLOCK[team])
     run = _Run(
         plan, memory, block, team, threads, listener or (lambda event: None), control or Control()
     )
@@ -211,10 +211,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _block(plan: Plan, memory: int, threads: int) -> int:
-    """The block size that fits."""
+def _block(plan: Plan, memory: int, threads: int, block: int) -> int:
+    """The block size that fits, at most `block`."""
     room = (memory - PROCESS - plan.holds) // max(1, threads)
-    block = BLOCK
     while block > UNIT and block * BUFFERS > room:
         block //= 2
     return block
