@@ -175,9 +175,9 @@ class Crew:
 def _chunks(loads: Sequence[Load]) -> list[tuple[int, ...]]:
     """Neighbouring jobs together up to CHUNK bytes; the largest first, else in their order."""
     chunks: list[list[int]] = []
-    filled = CHUNK
+    filled = 0
     for i, load in enumerate(loads):
-        if filled + load.nbytes > CHUNK:
+        if not chunks or filled + load.nbytes > CHUNK:
             chunks.append([])
             filled = 0
         chunks[-1].append(i)

@@ -16,9 +16,10 @@ from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
 from mergelang.plan.cost import is_wide, row_block, sample_pieces
 from mergelang.run.finite import nonfinite
 from mergelang.run.kernel import kernel
-from mergelang.run.machine import TORCH, Files, Machine
+from mergelang.run.machine import INFINITE, TORCH, Files, Machine
+from mergelang.run.native import Program, program, splits
 from mergelang.run.product import Factor
-from mergelang.run.reduce import UNIT, reducer, span_of
+from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
 from mergelang.tensors import TensorType
@@ -85,6 +86,8 @@ class Job:
             write = self.sink.open_span(first * TORCH[self.type.dtype].itemsize)
         for start in range(first, last, self.block):
             count = min(self.block, last - start)
+            if self._native(machine, start, count, check, write):
+                continue
             blocks = machine.run(
                 self._tape, start, count, self.dtype, self._held, self.type.shape, check
             )
@@ -95,6 +98,44 @@ class Job:
                 for gather in self._gathers:
                     gather.add(machine, blocks[at : at + len(gather.targets)], start)
                     at += len(gather.targets)
+
+    def _native(
+        self, machine: Machine, start: int, count: int, check: Any, write: Any
+    ) -> bool:
+        """The block by the built code; False where it has to be computed the other way."""
+        made = self._program
+        if made is None or splits(made, start):
+            return False
+        unit = start // UNIT
+        sums = [each.lanes(unit) for each in self._gathers if isinstance(each, Sum)]
+        largest = machine.run_program(made, start, count, self._held, self.type.shape, check, sums)
+        if made.stores:
+            if largest >= INFINITE:
+                return False
+            write(memoryview(machine.runner.stored[:count].view(np.uint8)))
+            return True
+        blocks = machine.runner.results(made, count)
+        if write is not None:
+            write(self._encode(machine, blocks[0], start))
+            return True
+        at = 0
+        for gather in self._gathers:
+            if not isinstance(gather, Sum):
+                gather.add(machine, blocks[at : at + len(gather.targets)], start)
+                at += len(gather.targets)
+        return True
+
+    def _compile(self) -> Program | None:
+        """The current pass for the built code, if that can run it."""
+        if self._sampling or self._rows or self.wide:
+            return None
+        sums, at = [], 0
+        for gather in self._gathers:
+            numbers = range(at, at + len(gather.targets))
+            if isinstance(gather, Sum):
+                sums.append((gather.expr.op, numbers))
+            at = numbers.stop
+        return program(self._tape, sums, self._final and self.type.dtype == "BF16")
 
     def _sample(self, machine: Machine) -> None:
         """Gives selections pieces of their tensors, before they take all of it."""
@@ -142,6 +183,7 @@ class Job:
         self._tape: Tape = compile_pass(targets, self._scalar)
         self._fresh_extents = {expr.attr for expr in self._tape.loads if expr not in self._checked}
         self._span = span_of(self.block)
+        self._program = self._compile()
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":

@@ -5,7 +5,7 @@ library sum, so the result does not depend on the CPU's vector width nor on wher
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from mergelang.errors import RunError
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Expr, Extent
 from mergelang.plan.cost import matrix
+from mergelang.run.native import Program, Runner
 from mergelang.run.product import fill
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
@@ -22,6 +23,10 @@ from mergelang.run.tape import Slot, Step, Tape
 TORCH = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
 }  # fmt: skip
+
+
+INFINITE = 0x7F80
+"""The bits of a bfloat16 that is infinite; those of finite ones lie below."""
 
 
 class Files:
@@ -73,6 +78,7 @@ class Machine:
         self.block = block
         self.files = files
         self.stream = Stream(block)
+        self.runner = Runner(block)
         self.raw = np.empty(block * 8, dtype=np.uint8)
         self._blocks: dict[torch.dtype, list[torch.Tensor]] = {}
         self._masks: list[torch.Tensor] = []
@@ -131,6 +137,40 @@ class Machine:
                 _elementwise(step, b, m)
         pools = {BLOCK: b, MASK: m}
         return [pools[kind][slot] for slot, kind in zip(tape.results, tape.kinds, strict=True)]
+
+    def run_program(
+        self,
+        made: Program,
+        start: int,
+        count: int,
+        held: Mapping[Expr, torch.Tensor],
+        shape: tuple[int, ...],
+        check: Callable[[Extent, np.ndarray, int], None] | None,
+        sums: Sequence[int],
+    ) -> int:
+        """As `run`, by the built code; results stay in `runner`. Gives the largest magnitude of
+        what was stored as bfloat16, as bits. `sums`: addresses of the lanes of each sum."""
+        runner = self.runner
+        runner.bind(made)
+        for number, step in enumerate(made.given):
+            out = runner.given(made, number, count)
+            if step.op == "load":
+                self.load(step.attr, start, out, check)
+            elif step.op == "whole":
+                out.copy_(held[step.attr][start : start + count])
+            elif step.op == "spread":
+                _spread(step.args[0], step.attr, shape, start, out)
+            else:
+                self.stream.noise(step.attr, start, count, out.numpy())
+        stored = [runner.raw(number, count) for number in range(len(made.loads))]
+        for raw, step in zip(stored, made.loads, strict=True):
+            self.files.read(step.attr.path, step.attr.offset + 2 * start, memoryview(raw))
+            self.bytes_read += len(raw)
+        largest = runner.run(made, start, count, sums)
+        if check is not None and largest[:-1].max(initial=0) >= INFINITE:
+            for raw, step in zip(stored, made.loads, strict=True):
+                check(step.attr, raw, start)
+        return int(largest[-1])
 
     def load(
         self, extent: Extent, start: int, out: torch.Tensor,

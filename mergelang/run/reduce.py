@@ -77,6 +77,10 @@ class Sum:
         first = start // self._unit
         self._units[first : first + units] = torch.from_numpy(sums)
 
+    def lanes(self, unit: int) -> int:
+        """The address of the partial sums of a unit, and those of the units after it."""
+        return self._units.data_ptr() + unit * LANES * 8
+
     def end(self) -> bool:
         lanes = self._units.view(-1)
         padded = torch.zeros(1 << (len(lanes) - 1).bit_length(), dtype=torch.float64)

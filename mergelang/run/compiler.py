@@ -1,0 +1,64 @@
+"""`native.c`, built by the machine's own C compiler when it is first wanted, and kept.
+
+Where there is none, or `MERGELANG_NATIVE=0`, blocks are computed by torch and numpy: the same bytes
+in about twice the time. Nothing is built ahead, so that the package is the same everywhere.
+"""
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+from mergelang.folders import cache_folder
+
+SOURCE = Path(__file__).with_name("native.c")
+
+FLAGS = (
+    "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-shared", "-fPIC", "-lm",
+)  # fmt: skip
+"""No fused multiply-add and no fast arithmetic: each operation is rounded on its own."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The built code, or None where there is none."""
+    if os.environ.get("MERGELANG_NATIVE") == "0" or not platform.machine().startswith("x86"):
+        return None
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    text = SOURCE.read_bytes()
+    key = blake2b(b"\0".join((text, " ".join(FLAGS).encode(), _cpu())), digest_size=16).hexdigest()
+    built = cache_folder() / "native" / f"{key}.so"
+    try:
+        if not built.is_file():
+            _build(compiler, built)
+        return ctypes.CDLL(str(built))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _build(compiler: str, into: Path) -> None:
+    """Beside its place, then put there in one step: two runs may build at once."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into.parent) as folder:
+        made = Path(folder) / into.name
+        command = [compiler, str(SOURCE), *FLAGS, "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        os.replace(made, into)
+
+
+def _cpu() -> bytes:
+    """What tells CPUs apart for which other code would be built."""
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            facts = {line for line in file if line.startswith((b"flags", b"model name"))}
+        return b"".join(sorted(facts))
+    except OSError:
+        return platform.processor().encode()

@@ -1,0 +1,311 @@
+/* One pass of a tape over one block, strip by strip, so that what lies between two steps never
+   leaves the first-level cache. Each operation is rounded on its own, as in machine.py, whose bytes
+   these are: built without contraction into fused multiply-adds, and without fast arithmetic.
+
+   A strip is a row of the sums of reduce.py, 16 strips are a unit of them. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define STRIP 1024
+#define UNIT 16384
+#define LANES 32
+
+enum {
+    LOAD, STORE, FILL, KEEP, UNIFORM, WHERE, CHOSEN_FROM, CHOSEN_ABOVE,
+    ADD, SUB, MUL, DIV, LT, LE, EQ, GT, GE, NEG, ABS, SIGN, SQRT,
+    AND, OR, NOT, FILL_MASK, DOT, TOTAL
+};
+
+/* `out`, `a`, `b`, `c` number blocks or masks, or loads and sums; below 0 a number stands instead:
+   `x` for the first operand that can be one, `y` for the second. */
+struct step {
+    int32_t op, out, a, b, c;
+    float x, y;
+    uint32_t share;      /* of KEEP: the probability in units of 2^-32 */
+    uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream */
+};
+
+struct pass {
+    const struct step *steps;
+    int64_t count_of_steps;
+    float **blocks;            /* by number; those that move hold a whole block, others a strip */
+    const int64_t *blocks_move;
+    uint8_t **masks;
+    const int64_t *masks_move;
+    const uint16_t **loads;    /* stored bfloat16 */
+    uint32_t *largest;         /* of each load, and last of what is stored: magnitude as bits */
+    double **sums;             /* of each sum: LANES numbers for each unit of this block */
+    double *rows;              /* of each sum: STRIP numbers of scratch */
+    uint16_t *stored;          /* bfloat16 */
+    int64_t count_of_loads;
+};
+
+static const uint64_t GOLDEN = 0x9E3779B97F4A7C15u;
+
+static uint64_t keys_of(uint64_t low, uint64_t high, uint64_t position)
+{
+    uint64_t z = low, parts[2] = {high, position};
+    for (int i = 0; i < 2; i++) {
+        z += GOLDEN + parts[i];
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        z ^= z >> 31;
+    }
+    return z;
+}
+
+static uint64_t keys_of_lane(uint64_t low, uint64_t high, uint64_t lane, uint64_t position)
+{
+    return keys_of(high + (lane + 1) * 0xD1342543DE82EF95u, low, position);
+}
+
+static inline uint32_t mixed(uint32_t x, uint32_t key, uint32_t other)
+{
+    x ^= key;
+    x ^= x >> 16;
+    x *= 0x7FEB352Du;
+    x ^= x >> 15;
+    x += other;
+    x *= 0x846CA68Bu;
+    x ^= x >> 16;
+    return x;
+}
+
+static void words_of(uint64_t keys, uint64_t first, uint32_t *words)
+{
+    uint32_t key = (uint32_t)keys, other = (uint32_t)(keys >> 32), start = (uint32_t)first;
+    for (uint32_t i = 0; i < STRIP / 2; i++)
+        words[i] = mixed(start + i, key, other);
+}
+
+static void keep(const struct step *s, uint64_t at, int64_t n, uint8_t *restrict out)
+{
+    uint32_t words[STRIP / 2];
+    uint16_t bits[STRIP];
+    uint16_t high = s->share >> 16, low = s->share & 0xFFFF;
+    words_of(keys_of(s->low, s->high, (at / 2) >> 32), at / 2, words);
+    memcpy(bits, words, sizeof bits);
+    int edge = 0;
+    for (int64_t j = 0; j < STRIP; j++) {
+        out[j] = bits[j] < high;
+        edge |= bits[j] == high;
+    }
+    if (!low || !edge)
+        return;
+    for (int64_t j = 0; j < n; j++)
+        if (bits[j] == high) {
+            uint64_t keys = keys_of_lane(s->low, s->high, 99, (at + j) >> 32);
+            uint32_t x = mixed((uint32_t)(at + j), (uint32_t)keys, (uint32_t)(keys >> 32));
+            out[j] = (x & 0xFFFF) < low;
+        }
+}
+
+static void uniform(const struct step *s, uint64_t at, float *restrict out)
+{
+    uint32_t words[2][STRIP / 2];
+    uint16_t bits[2][STRIP];
+    uint64_t first = at / 2;
+    words_of(keys_of(s->low, s->high, first >> 32), first, words[0]);
+    words_of(keys_of_lane(s->low, s->high, 98, first >> 32), first, words[1]);
+    memcpy(bits, words, sizeof bits);
+    for (int64_t j = 0; j < STRIP; j++)
+        out[j] = (float)bits[0][j] * 0x1p-16f + (float)(bits[1][j] >> 8) * 0x1p-24f;
+}
+
+static uint32_t load(const uint16_t *restrict from, int64_t n, float *restrict out)
+{
+    uint32_t largest = 0, *bits = (uint32_t *)out;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t x = from[j], magnitude = x & 0x7FFF;
+        bits[j] = x << 16;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+static uint32_t store(const float *restrict from, int64_t n, uint16_t *restrict out)
+{
+    uint32_t largest = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t x;
+        memcpy(&x, from + j, 4);
+        x = (x + 0x7FFF + ((x >> 16) & 1)) >> 16;
+        out[j] = (uint16_t)x;
+        x &= 0x7FFF;
+        largest = x > largest ? x : largest;
+    }
+    return largest;
+}
+
+/* A row of a sum: the first of a unit is the sum, others are added to it; zeros beyond `n`. */
+static void add_row(const float *a, const float *b, int64_t n, int first, double *restrict row)
+{
+    if (n == STRIP && first) {
+        for (int64_t j = 0; j < STRIP; j++)
+            row[j] = b ? (double)a[j] * (double)b[j] : (double)a[j];
+    } else if (n == STRIP) {
+        if (b)
+            for (int64_t j = 0; j < STRIP; j++)
+                row[j] += (double)a[j] * (double)b[j];
+        else
+            for (int64_t j = 0; j < STRIP; j++)
+                row[j] += (double)a[j];
+    } else {
+        for (int64_t j = 0; j < STRIP; j++) {
+            double x = j >= n ? 0.0 : b ? (double)a[j] * (double)b[j] : (double)a[j];
+            row[j] = first ? x : row[j] + x;
+        }
+    }
+}
+
+static void end_unit(double *restrict row, int whole, double *restrict lanes)
+{
+    if (!whole)  /* the rows that are not there are zeros */
+        for (int64_t j = 0; j < STRIP; j++)
+            row[j] += 0.0;
+    for (int64_t j = 0; j < LANES; j++)
+        lanes[j] = row[j];
+    for (int64_t i = 1; i < STRIP / LANES; i++)
+        for (int64_t j = 0; j < LANES; j++)
+            lanes[j] += row[i * LANES + j];
+}
+
+#define EACH _Pragma("GCC ivdep") for (int64_t j = 0; j < n; j++)
+
+#define BINARY(OP, KIND, OUT, EXPR) \
+    case OP: { \
+        KIND *out = OUT; \
+        if (s->a < 0) { const float p = s->x; EACH { const float q = b[j]; out[j] = EXPR; } } \
+        else if (s->b < 0) { const float q = s->y; EACH { const float p = a[j]; out[j] = EXPR; } } \
+        else EACH { const float p = a[j], q = b[j]; out[j] = EXPR; } \
+        break; \
+    }
+
+#define UNARY(OP, EXPR) \
+    case OP: { \
+        float *out = BLOCK(s->out); \
+        EACH { const float p = a[j]; out[j] = EXPR; } \
+        break; \
+    }
+
+#define BLOCK(i) (pass->blocks[i] + pass->blocks_move[i] * at)
+#define MASK(i) (pass->masks[i] + pass->masks_move[i] * at)
+
+static void strip(const struct pass *pass, uint64_t start, int64_t at, int64_t n, int64_t count)
+{
+    for (int64_t i = 0; i < pass->count_of_steps; i++) {
+        const struct step *s = pass->steps + i;
+        const float *a = s->op <= SQRT && s->op >= CHOSEN_FROM && s->a >= 0 ? BLOCK(s->a) : 0;
+        const float *b = s->op <= SQRT && s->op >= ADD && s->b >= 0 ? BLOCK(s->b) : 0;
+        switch (s->op) {
+        case LOAD: {
+            uint32_t found = load(pass->loads[s->a] + at, n, BLOCK(s->out));
+            uint32_t *largest = pass->largest + s->a;
+            *largest = found > *largest ? found : *largest;
+            break;
+        }
+        case STORE: {
+            uint32_t found = store(BLOCK(s->a), n, pass->stored + at);
+            uint32_t *largest = pass->largest + pass->count_of_loads;
+            *largest = found > *largest ? found : *largest;
+            break;
+        }
+        case FILL: {
+            float *out = BLOCK(s->out);
+            EACH out[j] = s->x;
+            break;
+        }
+        case FILL_MASK:
+            memset(MASK(s->out), s->a, n);
+            break;
+        case KEEP: {
+            uint8_t kept[STRIP];
+            keep(s, start + at, n, kept);
+            memcpy(MASK(s->out), kept, n);
+            break;
+        }
+        case UNIFORM: {
+            float drawn[STRIP];
+            uniform(s, start + at, drawn);
+            memcpy(BLOCK(s->out), drawn, 4 * n);
+            break;
+        }
+        case WHERE: {
+            const uint8_t *m = MASK(s->a);
+            uint32_t x, y, *out = (uint32_t *)BLOCK(s->out);
+            memcpy(&x, &s->x, 4);
+            memcpy(&y, &s->y, 4);
+            const uint32_t *yes = s->b < 0 ? 0 : (const uint32_t *)BLOCK(s->b);
+            const uint32_t *no = s->c < 0 ? 0 : (const uint32_t *)BLOCK(s->c);
+            if (yes && no)
+                EACH out[j] = m[j] ? yes[j] : no[j];
+            else if (yes)
+                EACH out[j] = m[j] ? yes[j] : y;
+            else if (no)
+                EACH out[j] = m[j] ? x : no[j];
+            else
+                EACH out[j] = m[j] ? x : y;
+            break;
+        }
+        case CHOSEN_FROM: {
+            uint8_t *out = MASK(s->out);
+            EACH out[j] = fabsf(a[j]) >= s->x;
+            break;
+        }
+        case CHOSEN_ABOVE: {
+            uint8_t *out = MASK(s->out);
+            EACH out[j] = fabsf(a[j]) > s->x;
+            break;
+        }
+        BINARY(ADD, float, BLOCK(s->out), p + q)
+        BINARY(SUB, float, BLOCK(s->out), p - q)
+        BINARY(MUL, float, BLOCK(s->out), p * q)
+        BINARY(DIV, float, BLOCK(s->out), p / q)
+        BINARY(LT, uint8_t, MASK(s->out), p < q)
+        BINARY(LE, uint8_t, MASK(s->out), p <= q)
+        BINARY(EQ, uint8_t, MASK(s->out), p == q)
+        BINARY(GT, uint8_t, MASK(s->out), p > q)
+        BINARY(GE, uint8_t, MASK(s->out), p >= q)
+        UNARY(NEG, -p)
+        UNARY(ABS, fabsf(p))
+        UNARY(SIGN, (float)((p > 0) - (p < 0)))
+        UNARY(SQRT, sqrtf(p))
+        case AND: {
+            const uint8_t *p = MASK(s->a), *q = MASK(s->b);
+            uint8_t *out = MASK(s->out);
+            EACH out[j] = p[j] & q[j];
+            break;
+        }
+        case OR: {
+            const uint8_t *p = MASK(s->a), *q = MASK(s->b);
+            uint8_t *out = MASK(s->out);
+            EACH out[j] = p[j] | q[j];
+            break;
+        }
+        case NOT: {
+            const uint8_t *p = MASK(s->a);
+            uint8_t *out = MASK(s->out);
+            EACH out[j] = !p[j];
+            break;
+        }
+        case DOT:
+        case TOTAL: {
+            double *row = pass->rows + s->out * STRIP;
+            int64_t place = at % UNIT;
+            add_row(BLOCK(s->a), s->op == DOT ? BLOCK(s->b) : 0, n, !place, row);
+            if (place == UNIT - STRIP || at + n == count)
+                end_unit(row, place == UNIT - STRIP, pass->sums[s->out] + at / UNIT * LANES);
+            break;
+        }
+        }
+    }
+}
+
+/* Elements `start` to `start + count` of a tensor; `start` is a multiple of STRIP. */
+void run(const struct pass *pass, uint64_t start, int64_t count)
+{
+    for (int64_t at = 0; at < count; at += STRIP)
+        strip(pass, start, at, count - at < STRIP ? count - at : STRIP, count);
+}

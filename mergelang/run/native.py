@@ -1,0 +1,260 @@
+"""A pass of a tape for the built code: its steps as numbers, its buffers as addresses.
+
+Takes over what works element by element on float32, and the sums of whole units; steps that it does
+not know and that need no other block (stored tensors that are not bfloat16, rows, whole tensors)
+are given to it as blocks. `machine.py` says what each step means; the bytes are the same.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mergelang.ops.expr import BLOCK, MASK
+from mergelang.run.compiler import library
+from mergelang.run.tape import Slot, Step, Tape
+
+STRIP = 1 << 10
+LANES = 32
+
+_OPS = (
+    "load", "store", "fill", "keep", "uniform", "where", "chosen_from", "chosen_above",
+    "add", "sub", "mul", "div", "lt", "le", "eq", "gt", "ge", "neg", "abs", "sign", "sqrt",
+    "and", "or", "not", "fill_mask", "dot", "sum",
+)  # fmt: skip
+"""The operations of `native.c`, in its order."""
+
+_CODES = {op: code for code, op in enumerate(_OPS)}
+
+_STEP = np.dtype(
+    [("op", "i4"), ("out", "i4"), ("a", "i4"), ("b", "i4"), ("c", "i4"), ("x", "f4"), ("y", "f4"),
+     ("share", "u4"), ("low", "u8"), ("high", "u8")],
+    align=True,
+)  # fmt: skip
+
+GIVEN = frozenset({"load", "whole", "spread", "noise"})
+
+
+class Program(NamedTuple):
+    """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
+    `loads` are stored bfloat16. `choices` are the steps whose operation depends on the block.
+
+    `results` are the blocks and masks of the tape's targets but for those of sums, in order;
+    `sums` how many sums there are; `stores` whether the root is stored as bfloat16.
+    """
+
+    steps: np.ndarray
+    given: tuple[Step, ...]
+    loads: tuple[Step, ...]
+    choices: tuple[tuple[int, Any], ...]
+    results: tuple[tuple[str, int], ...]
+    full: tuple[frozenset[int], frozenset[int]]
+    blocks: int
+    masks: int
+    sums: int
+    stores: bool
+
+
+def program(
+    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]] = (), stores: bool = False
+) -> Program | None:
+    """The program of a tape, or None where the built code cannot run it.
+
+    `sums` are the operation (`sum` or `dot`) of each sum and which of the tape's results it adds
+    up: those are gathered strip by strip. With `stores` the only result is stored as bfloat16.
+    """
+    if library() is None or any(not _known(step) for step in tape.steps):
+        return None
+    rows: list[tuple[Any, ...]] = []
+    given: list[Step] = []
+    loads: list[Step] = []
+    choices: list[tuple[int, Any]] = []
+    where: dict[str, dict[int, int]] = {BLOCK: {}, MASK: {}}  # a block that is given has its own
+
+    def place(kind: str, slot: int) -> int:
+        return where[kind].get(slot, slot)
+
+    for step in tape.steps:
+        pool = MASK if step.op in ("and", "or", "not") else BLOCK
+        kinds = [MASK if step.op == "where" and i == 0 else pool for i in range(len(step.args))]
+        args = [
+            place(kind, arg) if isinstance(arg, Slot) else arg
+            for kind, arg in zip(kinds, step.args, strict=True)
+        ]
+        if step.op in GIVEN and not _loaded(step):
+            where[BLOCK][step.out] = tape.blocks + len(given)
+            given.append(step)
+            continue
+        where[step.kind].pop(step.out, None)
+        if step.op == "load":
+            rows.append(_row("load", step.out, a=len(loads)))
+            loads.append(step)
+        elif step.op == "chosen":
+            choices.append((len(rows), step.args[1]))
+            rows.append(_row("chosen_from", step.out, a=args[0], x=step.args[1].threshold))
+        else:
+            rows.append(_encoded(step, args))
+    results = [(kind, place(kind, s)) for s, kind in zip(tape.results, tape.kinds, strict=True)]
+    summed = {number for _, numbers in sums for number in numbers}
+    for number, (op, numbers) in enumerate(sums):
+        a, b = (*(results[i][1] for i in numbers), -1)[:2]
+        rows.append(_row(op, number, a=a, b=b))
+    if stores:
+        rows.append(_row("store", 0, a=results[0][1]))
+        results = []
+    kept = [each for i, each in enumerate(results) if i not in summed]
+    whole = {kind: frozenset(i for k, i in kept if k == kind) for kind in (BLOCK, MASK)}
+    return Program(
+        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices), tuple(kept),
+        (whole[BLOCK] | frozenset(range(tape.blocks, tape.blocks + len(given))), whole[MASK]),
+        tape.blocks + len(given), tape.masks, len(sums), stores,
+    )  # fmt: skip
+
+
+def _loaded(step: Step) -> bool:
+    return step.op == "load" and step.attr.type.dtype == "BF16"
+
+
+def _known(step: Step) -> bool:
+    return step.op in _CODES or step.op in GIVEN or step.op == "chosen"
+
+
+def _row(
+    op: str, out: int, a: int = -1, b: int = -1, c: int = -1, x: float = 0, y: float = 0,
+    share: int = 0, low: int = 0, high: int = 0,
+) -> tuple[Any, ...]:  # fmt: skip
+    with np.errstate(over="ignore"):  # a number beyond float32 is infinite
+        return _CODES[op], out, a, b, c, np.float32(x), np.float32(y), share, low, high
+
+
+def _encoded(step: Step, args: list[Any]) -> tuple[Any, ...]:
+    op, out = step.op, step.out
+    if op == "fill":
+        return _row(op, out, x=step.attr) if step.kind == BLOCK else _row(
+            "fill_mask", out, a=int(step.attr)
+        )
+    if op == "keep":
+        name, probability = step.attr
+        share = min(max(round(probability * 2**32), 1), 2**32 - 1)
+        return _row(op, out, share=share, low=_half(name, 0), high=_half(name, 8))
+    if op == "uniform":
+        return _row(op, out, low=_half(step.attr, 0), high=_half(step.attr, 8))
+    mask = [args.pop(0)] if op == "where" else []
+    slots = [arg if isinstance(arg, int) else -1 for arg in args]
+    numbers = [0.0 if isinstance(arg, int) else float(arg) for arg in args]
+    x, y = (*numbers, 0.0, 0.0)[:2]
+    a, b, c = (*mask, *slots, -1, -1)[:3]
+    return _row(op, out, a, b, c, x, y)
+
+
+def _half(name: bytes, at: int) -> int:
+    return int.from_bytes(name[at : at + 8], "little")
+
+
+class _Pass(ctypes.Structure):
+    _fields_ = (
+        ("steps", ctypes.c_void_p), ("count_of_steps", ctypes.c_int64),
+        ("blocks", ctypes.c_void_p), ("blocks_move", ctypes.c_void_p),
+        ("masks", ctypes.c_void_p), ("masks_move", ctypes.c_void_p),
+        ("loads", ctypes.c_void_p), ("largest", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p), ("rows", ctypes.c_void_p),
+        ("stored", ctypes.c_void_p), ("count_of_loads", ctypes.c_int64),
+    )  # fmt: skip
+
+
+class Runner:
+    """The buffers of one thread for programs. `block`: the most elements at a time."""
+
+    def __init__(self, block: int):
+        self._block = block
+        self._whole: list[torch.Tensor] = []
+        self._masks: list[torch.Tensor] = []
+        self._strips = np.empty(0, np.float32)
+        self._short = np.empty(0, np.uint8)
+        self._raw: list[np.ndarray] = []
+        self.stored = np.empty(block, np.uint16)
+        self._bound: tuple[Any, ...] = (None,)
+
+    def bind(self, made: Program) -> None:
+        """Makes ready for blocks of a program; at once if it is that of the last block."""
+        if self._bound[0] is made:
+            return
+        floats, moves = self._addresses(made.blocks, made.full[0], BLOCK)
+        bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK)
+        while len(self._raw) < len(made.loads):
+            self._raw.append(np.empty(self._block, np.uint16))
+        loads = np.array([each.ctypes.data for each in self._raw], np.uint64)
+        largest = np.zeros(len(made.loads) + 1, np.uint32)
+        sums = np.zeros(max(1, made.sums), np.uint64)
+        rows = np.empty(max(1, made.sums) * STRIP)
+        steps = made.steps.copy()
+        arrays = (steps, floats, moves, bytes_, masks_move, loads, largest, sums, rows)
+        at = [each.ctypes.data for each in arrays]
+        handed = _Pass(
+            at[0], len(steps), at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8],
+            self.stored.ctypes.data, len(made.loads),
+        )  # fmt: skip
+        self._bound = (made, handed, arrays)
+
+    def _addresses(
+        self, count: int, full: frozenset[int], kind: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the blocks of a program begin, and whether they move with the strip."""
+        if kind == BLOCK:
+            buffers, dtype, width = self._whole, torch.float32, 4
+            if len(self._strips) < count * STRIP:
+                self._strips = np.empty(count * STRIP, np.float32)
+            short = self._strips.ctypes.data
+        else:
+            buffers, dtype, width = self._masks, torch.bool, 1
+            if len(self._short) < count * STRIP:
+                self._short = np.empty(count * STRIP, np.uint8)
+            short = self._short.ctypes.data
+        while len(buffers) < len(full):
+            buffers.append(torch.empty(self._block, dtype=dtype))
+        whole = {slot: buffer for slot, buffer in zip(sorted(full), buffers, strict=False)}
+        begin = [
+            whole[i].data_ptr() if i in whole else short + i * STRIP * width for i in range(count)
+        ]
+        moves = [int(i in whole) for i in range(count)]
+        return np.array(begin or [0], np.uint64), np.array(moves or [0], np.int64)
+
+    def given(self, made: Program, number: int, count: int) -> torch.Tensor:
+        """The block for the step `given[number]`."""
+        slot = made.blocks - len(made.given) + number
+        return self._whole[sorted(made.full[0]).index(slot)][:count]
+
+    def raw(self, number: int, count: int) -> np.ndarray:
+        """The bytes for the step `loads[number]`."""
+        return self._raw[number][:count].view(np.uint8)
+
+    def run(
+        self, made: Program, start: int, count: int, sums: Sequence[int]
+    ) -> np.ndarray:
+        """Runs the bound program; what is given and loaded stands in its blocks. `sums`: addresses
+        of the lanes of each sum for the first unit of the block.
+
+        Gives the largest magnitude of each load, and last of what was stored, as bits.
+        """
+        _, handed, (steps, *_, largest, addresses, _) = self._bound
+        for row, choice in made.choices:
+            steps["op"][row] = _CODES["chosen_from" if start < choice.cut else "chosen_above"]
+        largest[:] = 0
+        addresses[: len(sums)] = sums
+        code = library()
+        assert code is not None
+        code.run(ctypes.byref(handed), ctypes.c_uint64(start), ctypes.c_int64(count))
+        return largest
+
+    def results(self, made: Program, count: int) -> list[torch.Tensor]:
+        """The blocks and masks of the targets, after a run."""
+        order = {BLOCK: sorted(made.full[0]), MASK: sorted(made.full[1])}
+        pools = {BLOCK: self._whole, MASK: self._masks}
+        return [pools[kind][order[kind].index(slot)][:count] for kind, slot in made.results]
+
+
+def splits(made: Program, start: int) -> bool:
+    """Whether a selection is cut by position within the block that begins at `start`."""
+    return any(start == choice.cut and choice.quota for _, choice in made.choices)

@@ -1,0 +1,93 @@
+"""The built code gives the bytes of the kernels of torch and numpy; without a compiler they run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mergelang.ops import expr as e
+from mergelang.run import compiler, native
+from mergelang.run.evaluate import evaluate
+from mergelang.tensors import Extent, TensorType
+
+COUNT = (1 << 16) + 777
+
+
+@pytest.fixture(params=["BF16", "F32", "F16"])
+def pair(request, tmp_path) -> tuple[e.Value, e.Value]:
+    """Two stored tensors of 66,313 elements, with zeros, subnormal and equal ones among them."""
+    rng = np.random.default_rng(5)
+    values = []
+    for name in ("x", "y"):
+        numbers = rng.standard_normal(COUNT).astype(np.float32)
+        numbers[:2000] = 0
+        numbers[2000:3000] *= 1e-39
+        numbers[3000:9000] = np.round(numbers[3000:9000], 1)
+        if request.param == "BF16":
+            raw = (numbers.view(np.uint32) >> 16).astype(np.uint16)
+        else:
+            raw = numbers.astype({"F32": np.float32, "F16": np.float16}[request.param])
+        path = tmp_path / name
+        path.write_bytes(raw.tobytes())
+        kind = TensorType(request.param, (COUNT,))
+        context = e.Context(7, "w", kind)
+        values.append(e.load(Extent(str(path), 0, kind), name.encode(), context))
+    return tuple(values)
+
+
+EXPRESSIONS = {
+    "arithmetic": lambda x, y: (x + y * 0.3 - 2.0 * (x - y) / 0.7) / (1.5 - 1.0 / (1 + x * x)),
+    "signs": lambda x, y: e.sign(x) * e.sqrt(abs(y)) - (-x),
+    "masks": lambda x, y: e.where((x < y) & ~(x <= 0.1) | y.equals(0.0) | (x > 0.5), x, y),
+    "numbers": lambda x, y: e.where(x >= y, 1.0, e.where(x > 0, y, e.where(y < x, -2.0, 3.0))),
+    "random": lambda x, y: e.where(e.keep(x, 0.37), x / 0.37, e.uniform(y)),
+    "noise": lambda x, y: x + e.noise(b"n", x.context),
+    "edges": lambda x, y: e.where(e.keep(x, 0.3 + 2.0**-30), x, 0.0),
+    "sums": lambda x, y: x * e.dot(x, y) / e.norm(y) + e.total(x) * 1e-3,
+    "selection": lambda x, y: e.where(e.top(x - y, 0.21), x, 0.0) + e.where(e.top(y, 0.9), y, 0.0),
+    "large": lambda x, y: e.where(x < 1e300, x, y * 1e300),
+    "counts": lambda x, y: x * e.total(x < y) * 1e-4 + y * e.largest(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stored", ["BF16", "F32", "F16"])
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_the_built_code_and_the_kernels_of_torch_give_the_same_bytes(
+    name, stored, pair, monkeypatch
+):
+    if compiler.library() is None:
+        pytest.skip("no C compiler")
+    root, kind = EXPRESSIONS[name](*pair).expr, TensorType(stored, (COUNT,))
+    built = evaluate(root, kind, block=1 << 15, allow_nonfinite=name == "large")
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert evaluate(root, kind, block=1 << 16, allow_nonfinite=name == "large") == built
+
+
+def test_numbers_that_are_not_finite_are_found_and_let_through_as_the_kernels_do(
+    tmp_path, monkeypatch
+):
+    raw = np.zeros(COUNT, np.uint16)
+    raw[40_000:40_003] = 0x7FC1, 0xFF80, 0x7F80
+    (tmp_path / "x").write_bytes(raw.tobytes())
+    kind = TensorType("BF16", (COUNT,))
+    x = e.load(Extent(str(tmp_path / "x"), 0, kind), b"x", e.Context(7, "w", kind))
+    root = (x * 3.0 + 1.0).expr
+    let_through = evaluate(root, kind, allow_nonfinite=True)
+    with pytest.raises(Exception, match="holds nan at element 40000"):
+        evaluate(root, kind)
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert evaluate(root, kind, allow_nonfinite=True) == let_through
+
+
+@pytest.mark.parametrize("settings", [{"CC": "/bin/false"}, {"MERGELANG_NATIVE": "0"}])
+def test_where_nothing_can_be_built_blocks_are_computed_all_the_same(settings, tmp_path):
+    script = "from mergelang.run.compiler import library; print(library())"
+    settings = {**os.environ, **settings, "MERGELANG_CACHE": str(tmp_path)}
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=settings, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "None\n"
+    assert not list(Path(tmp_path).rglob("*.so"))
