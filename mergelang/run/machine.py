@@ -15,7 +15,7 @@ import torch
 from mergelang.errors import RunError
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Expr, Extent
 from mergelang.plan.cost import matrix
-from mergelang.run.native import Program, Runner
+from mergelang.run.native import GIVEN, Program, Runner
 from mergelang.run.product import fill
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
@@ -112,20 +112,14 @@ class Machine:
         else:
             b, m = [x[:count] for x in blocks], [x[:count] for x in self._masks]
         for step in tape.steps:
-            if step.op == "load":
-                self.load(step.attr, start, b[step.out], check)
-            elif step.op == "whole":
-                b[step.out].copy_(held[step.attr][start : start + count])
-            elif step.op == "product":
-                fill(*step.args, start, b[step.out])
-            elif step.op in ("keep", "uniform", "noise"):
+            if step.op in GIVEN:
+                self.give(step, start, b[step.out], held, shape, check)
+            elif step.op in ("keep", "uniform"):
                 self._random(step, start, count, b, m)
             elif step.op == "where":
                 condition, *values = step.args
                 yes, no = (b[x] if isinstance(x, Slot) else x for x in values)
                 _select(m[condition], yes, no, b[step.out], self._wide(count, dtype))
-            elif step.op == "spread":
-                _spread(step.args[0], step.attr, shape, start, b[step.out])
             elif step.op == "rank":
                 _rank(b[step.args[0]], matrix(ROWS, shape)[1], b[step.out])
             elif step.op == "chosen":
@@ -153,15 +147,7 @@ class Machine:
         runner = self.runner
         runner.bind(made)
         for number, step in enumerate(made.given):
-            out = runner.given(made, number, count)
-            if step.op == "load":
-                self.load(step.attr, start, out, check)
-            elif step.op == "whole":
-                out.copy_(held[step.attr][start : start + count])
-            elif step.op == "spread":
-                _spread(step.args[0], step.attr, shape, start, out)
-            else:
-                self.stream.noise(step.attr, start, count, out.numpy())
+            self.give(step, start, runner.given(made, number, count), held, shape, check)
         stored = [runner.raw(number, count) for number in range(len(made.loads))]
         for raw, step in zip(stored, made.loads, strict=True):
             self.files.read(step.attr.path, step.attr.offset + 2 * start, memoryview(raw))
@@ -171,6 +157,22 @@ class Machine:
             for raw, step in zip(stored, made.loads, strict=True):
                 check(step.attr, raw, start)
         return int(largest[-1])
+
+    def give(
+        self, step: Step, start: int, out: torch.Tensor, held: Mapping[Expr, torch.Tensor],
+        shape: tuple[int, ...], check: Callable[[Extent, np.ndarray, int], None] | None,
+    ) -> None:  # fmt: skip
+        """The block of a step that needs no other block."""
+        if step.op == "load":
+            self.load(step.attr, start, out, check)
+        elif step.op == "whole":
+            out.copy_(held[step.attr][start : start + len(out)])
+        elif step.op == "spread":
+            _spread(step.args[0], step.attr, shape, start, out)
+        elif step.op == "product":
+            fill(*step.args, start, out)
+        else:
+            self.stream.noise(step.attr, start, len(out), out.numpy())
 
     def load(
         self, extent: Extent, start: int, out: torch.Tensor,
@@ -213,10 +215,8 @@ class Machine:
         if step.op == "keep":
             name, probability = step.attr
             self.stream.keep(name, probability, start, count, m[step.out].numpy())
-        elif step.op == "uniform":
-            self.stream.uniform(step.attr, start, count, b[step.out].numpy())
         else:
-            self.stream.noise(step.attr, start, count, b[step.out].numpy())
+            self.stream.uniform(step.attr, start, count, b[step.out].numpy())
 
 
 def _compared(compare: np.ufunc) -> Callable[..., None]:
