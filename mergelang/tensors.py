@@ -20,8 +20,7 @@ MERGEABLE = frozenset({"F64", "F32", "F16", "BF16"})
 """Dtypes that take part in arithmetic; all others are only copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
+class TensorType(NamedTuple):
     """Dtype (as safetensors names it) and shape of one tensor."""
 
     dtype: str
@@ -30,14 +29,25 @@ class TensorType:
     @property
     def count(self) -> int:
         """Elements; 1 for a 0-d tensor, 0 for an empty one."""
-        return prod(self.shape)
+        return _product(self.shape)
 
     @property
     def nbytes(self) -> int:
-        return self.count * DTYPES[self.dtype]
+        return _product(self.shape) * DTYPES[self.dtype]
 
     def __str__(self) -> str:
         return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+@lru_cache(maxsize=4096)
+def tensor_type(dtype: str, shape: tuple[int, ...]) -> TensorType:
+    """The one object for this type: a model has few types and many tensors."""
+    return TensorType(dtype, shape)
+
+
+@lru_cache(maxsize=4096)
+def _product(shape: tuple[int, ...]) -> int:
+    return prod(shape)
 
 
 class Extent(NamedTuple):
@@ -46,6 +56,35 @@ class Extent(NamedTuple):
     path: str
     offset: int
     type: TensorType
+
+
+@lru_cache(maxsize=4096)
+def symbolic_extent(number: int, type: TensorType) -> Extent:
+    """What stands for the stored tensor of this number in an expression of many tensors."""
+    return Extent("", number, type)
+
+
+@lru_cache(maxsize=4096)
+def symbolic_name(number: int) -> str:
+    """What stands for a tensor's name there. No tensor is called so."""
+    return f"\0{number}"
+
+
+class Binding(NamedTuple):
+    """What the symbols of an expression stand for, in one tensor; empty where it has none."""
+
+    extents: tuple[Extent, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def extent(self, each: Extent) -> Extent:
+        return each if each.path else self.extents[each.offset]
+
+    def name(self, each: str) -> str:
+        return self.names[int(each[1:])] if each.startswith("\0") else each
+
+
+UNBOUND = Binding()
+"""The binding of an expression without symbols."""
 
 
 @lru_cache(maxsize=4096)

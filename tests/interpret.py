@@ -18,7 +18,7 @@ from safetensors import safe_open
 from mergelang.check.schedule import matches
 from mergelang.lang import ast, parse
 from mergelang.models.roles import roles_of
-from mergelang.ops.expr import Context, stream_key, structure
+from mergelang.ops.expr import Context, draw_of, structure
 from mergelang.ops.registry import operators
 from mergelang.run.stream import Stream
 from mergelang.source import Source
@@ -202,7 +202,8 @@ class _Reader:
             if density < 1 and one.size:
                 key = structure("keep", inputs[index].key, str(draw))
                 context = Context(self.seed, tensor, TensorType("F64", one.shape))
-                Stream(one.size).keep(stream_key(context, key), density, 0, one.size, mask)
+                stream = draw_of(context, key).stream(tensor)
+                Stream(one.size).keep(stream, density, 0, one.size, mask)
             return mask.reshape(one.shape)
 
         return kept
@@ -215,7 +216,7 @@ class _Reader:
             numbers = np.zeros(one.size)
             key = structure("uniform", inputs[index].key, str(draw))
             context = Context(self.seed, tensor, TensorType("F64", one.shape))
-            Stream(one.size).uniform(stream_key(context, key), 0, one.size, numbers)
+            Stream(one.size).uniform(draw_of(context, key).stream(tensor), 0, one.size, numbers)
             return numbers.reshape(one.shape)
 
         return uniform

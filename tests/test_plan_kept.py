@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 import mergelang
 from mergelang.plan.cost import order
-from mergelang.plan.plan import expression
 from mergelang.run import events
 from tests.test_operators import CASES, SHAPES, recipe, run, write_models
 
@@ -52,7 +51,7 @@ def keeps(models, text: str, into) -> None:
         (out.destination.text, task.name)
         for out in plan.outputs for task in out.tasks
         if task.action == "compute"
-        and any(e.op == "top" for e in order(expression(out.node, task.name, plan.checkpoints)))
+        and any(e.op == "top" for e in order(task.root))
     }  # fmt: skip
     for each in done:
         task = tasks[each.output, each.tensor]

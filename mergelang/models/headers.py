@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.errors import InputError
-from mergelang.tensors import DTYPES, Extent, TensorType
+from mergelang.tensors import DTYPES, Extent, tensor_type
 
 LONGEST = 100_000_000
 """Bytes of the longest header that the format allows."""
@@ -54,7 +54,7 @@ def _extent(path: Path, shown: str, name: str, entry: Any, start: int, room: int
         raise InputError("E0611", path=shown, tensor=name)
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError("E0612", path=shown, tensor=name, dtype=dtype)
-    kind = TensorType(dtype, shape)
+    kind = tensor_type(dtype, shape)
     if high - low != kind.nbytes:
         raise InputError("E0611", path=shown, tensor=name)
     if high > room:

@@ -368,30 +368,40 @@ def keep(x: Value, density: Number, draw: int = 0) -> Value:
     tensor's name; a lower density keeps a subset of what a higher one keeps.
     """
     key = structure("keep", x.key, str(draw))
-    stream = stream_key(x.context, key)
+    drawn = draw_of(x.context, key)
     probability = float(density)
     if probability >= 1 or probability <= 0:
         mask = make(MASK, "fill", (), probability >= 1)
     else:
-        mask = make(MASK, "keep", (), (stream, probability))
+        mask = make(MASK, "keep", (), (drawn, probability))
     return Value(mask, key, x.context)
 
 
 def uniform(x: Value, draw: int = 0) -> Value:
     """For each element of `x` a random number in [0, 1), a multiple of 2^-24; keyed as `keep`."""
     key = structure("uniform", x.key, str(draw))
-    return Value(make(BLOCK, "uniform", (), stream_key(x.context, key)), key, x.context)
+    return Value(make(BLOCK, "uniform", (), draw_of(x.context, key)), key, x.context)
 
 
 def noise(key: bytes, context: Context) -> Value:
     """Random numbers of mean 0 and variance 1: the sum of twelve uniform ones, less six."""
-    return Value(make(BLOCK, "noise", (), stream_key(context, key)), key, context)
+    return Value(make(BLOCK, "noise", (), draw_of(context, key)), key, context)
 
 
-def stream_key(context: Context, key: bytes) -> bytes:
-    """16 bytes that name one random stream."""
-    seed = context.seed.to_bytes(16, "little", signed=True)
-    return blake2b(seed + key + context.tensor.encode(), digest_size=16).digest()
+class Draw(NamedTuple):
+    """One random stream: seed and structure as bytes, and the name of the tensor that it is for."""
+
+    key: bytes
+    tensor: str
+
+    def stream(self, tensor: str) -> bytes:
+        """16 bytes that name the stream, with what the tensor's name stands for."""
+        return blake2b(self.key + tensor.encode(), digest_size=16).digest()
+
+
+def draw_of(context: Context, key: bytes) -> Draw:
+    """The random stream of a structure in a tensor."""
+    return Draw(context.seed.to_bytes(16, "little", signed=True) + key, context.tensor)
 
 
 def rowwise(function: str, *values: Value) -> Value:

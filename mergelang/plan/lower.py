@@ -37,11 +37,18 @@ class Call(NamedTuple):
 class Lowering:
     """Values of one output tensor; shared nodes are lowered once. Make one for each tensor.
 
-    `calls` are those of operators that were met on the way.
+    `calls` are those of operators that were met on the way. `extents` and `names` give symbols for
+    stored tensors and names, where the expression is that of many tensors.
     """
 
-    def __init__(self, checkpoints: Mapping[Reference, Checkpoint]):
+    def __init__(
+        self,
+        checkpoints: Mapping[Reference, Checkpoint],
+        extents: Mapping[Extent, Extent] | None = None,
+        names: Mapping[str, str] | None = None,
+    ):
         self._checkpoints = checkpoints
+        self._extents, self._names = extents or {}, names or {}
         self.calls: list[Call] = []
         self._values: dict[tuple[int, str, int], Value] = {}
 
@@ -61,13 +68,15 @@ class Lowering:
 
     def _lower(self, node: Node, name: str, within: Inventory) -> Value:
         place = within.place(name)
-        context = Context(node.seed, name, within[name], place.depth)
+        tensor = self._names.get(name, name)
+        context = Context(node.seed, tensor, within[name], place.depth)
         if absent(node, name):
             return Value(make(BLOCK, "fill", (), 0.0), node.key, context)
         match node.op:
             case "source":
                 checkpoint = self._checkpoints[node["reference"]]
-                return load(checkpoint.extents[name], node.key, context)
+                extent = checkpoint.extents[name]
+                return load(self._extents.get(extent, extent), node.key, context)
             case "lora":
                 part = self._checkpoints[node["reference"]].parts[name]
                 result = added_by(part, node.key, context)
@@ -94,12 +103,13 @@ class Lowering:
             case _:
                 inputs = [self.value(each, name, within) for each in node.inputs]
                 options = {key: resolve(value, place) for key, value in node.attrs}
-                result = self._call(operators()[node.op], node, inputs, options)
+                result = self._call(operators()[node.op], node, name, inputs, options)
         return Value(result.expr, node.key, context)
 
     def _call(
-        self, operator: Operator, node: Node, inputs: list[Value], options: dict[str, Any]
-    ) -> Value:
+        self, operator: Operator, node: Node, name: str, inputs: list[Value],
+        options: dict[str, Any],
+    ) -> Value:  # fmt: skip
         """The body's result. What a package's body raises is told as a mistake of the package."""
         package = operator.signature.origin
         try:
@@ -110,7 +120,7 @@ class Lowering:
             if package == "mergelang":
                 raise
             facts = {
-                "operator": operator.name, "package": package, "tensor": inputs[0].context.tensor,
+                "operator": operator.name, "package": package, "tensor": name,
                 "reason": f"{type(error).__name__}: {error}",
             }  # fmt: skip
             raise RecipeError([Diagnostic("E0320", node.term.span, facts)]) from error

@@ -4,11 +4,11 @@ Made from the graph and the headers alone; `run` executes it, `plan` prints it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mergelang.check.program import Destination, Term
 from mergelang.errors import InputError
@@ -22,7 +22,8 @@ from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Lowering, leaves, merges
 from mergelang.plan.origin import Origin, origin_of
-from mergelang.tensors import Inventory, TensorType
+from mergelang.plan.pattern import pattern
+from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
 
@@ -30,15 +31,15 @@ PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One output tensor, independent of all others.
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
     over all passes, `holds` bytes of whole tensors held while it is computed, `rows` elements of a
     block where whole rows stay together, else 0, `sources` the stored tensors of a copy, the one
-    that is copied first.
+    that is copied first. `root` is the expression of what is computed, shared by all tensors of its
+    pattern, with what its symbols stand for in this one.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Task:
     holds: int = 0
     rows: int = 0
     sources: tuple[Extent, ...] = ()
+    root: Expr | None = None
+    binding: Binding = UNBOUND
 
     @property
     def nbytes(self) -> int:
@@ -128,7 +131,6 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     wanted = target.options.get("dtype")
     types = {name: _output_type(inventory, name, wanted) for name in inventory}
     checkpoints = graph.program.checkpoints
-    tasks = tuple(task(node, name, types[name], checkpoints) for name in inventory)
     made = origin_of(graph.program, target, node)
     files = shards(types.items(), target.options["shards"], made)
     donor = source_of(target.term)
@@ -143,33 +145,46 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
             config = config_edits.with_dtype(config, wanted)
         documents["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
     return OutputPlan(
-        target, node, tasks, files, documents, checkpoint.sidecars, _dropped(target.term), made
-    )
+        target, node, tuple(tasks(node, types, checkpoints)), files, documents,
+        checkpoint.sidecars, _dropped(target.term), made,
+    )  # fmt: skip
 
 
 def _output_type(inventory: Inventory, name: str, wanted: str | None) -> TensorType:
     kind = inventory[name]
-    return TensorType(wanted, kind.shape) if wanted and merges(kind.dtype) else kind
+    return tensor_type(wanted, kind.shape) if wanted and merges(kind.dtype) else kind
 
 
-def task(
-    node: Node, name: str, type: TensorType, checkpoints: Mapping[Reference, Checkpoint]
-) -> Task:
-    """What one output tensor takes."""
-    if not merges(type.dtype):
-        stored = tuple(leaves(node, name, checkpoints))
-        action = COPY if len(stored) == 1 else EQUAL
-        return Task(name, type, action, 1, type.nbytes * len(stored), sources=stored)
-    root = expression(node, name, checkpoints)
+def tasks(
+    node: Node, types: Mapping[str, TensorType], checkpoints: Mapping[Reference, Checkpoint]
+) -> Iterator[Task]:
+    """What each output tensor of a node takes, in the order of `types`."""
+    models: dict[Hashable, Task] = {}
+    for name, type in types.items():
+        if not merges(type.dtype):
+            stored = tuple(leaves(node, name, checkpoints))
+            action = COPY if len(stored) == 1 else EQUAL
+            yield Task(name, type, action, 1, type.nbytes * len(stored), sources=stored)
+            continue
+        found = pattern(node, name, checkpoints)
+        if found is None:
+            yield _task(name, type, Lowering(checkpoints).value(node, name).expr)
+            continue
+        model = models.get((type, found.key))
+        if model is None:
+            lowering = Lowering(checkpoints, found.extents, found.names)
+            model = _task(name, type, lowering.value(node, name).expr)
+            models[type, found.key] = model
+        binding = Binding(tuple(found.extents), tuple(found.names))
+        stored = tuple(map(binding.extent, model.sources))
+        yield model._replace(name=name, sources=stored, binding=binding)
+
+
+def _task(name: str, type: TensorType, root: Expr) -> Task:
     if root.op == "load" and root.attr.type.dtype == type.dtype:
         return Task(name, type, COPY, 1, type.nbytes, sources=(root.attr,))
     passes, reads, holds = cost(root, type)
-    return Task(name, type, COMPUTE, passes, reads, holds, row_block(root, type))
-
-
-def expression(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -> Expr:
-    """The expression of one output tensor."""
-    return Lowering(checkpoints).value(node, name).expr
+    return Task(name, type, COMPUTE, passes, reads, holds, row_block(root, type), (), root)
 
 
 def donor_of(term: Term) -> Term | None:

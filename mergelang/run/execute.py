@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mergelang.errors import MergelangError
 from mergelang.plan.memory import BUFFERS, check_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan, expression
+from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan
 from mergelang.run import events
 from mergelang.run.copies import Copy
 from mergelang.run.crew import Crew, can_fork
@@ -196,10 +196,9 @@ class _Run:
         task = output.tasks[number]
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
-            root = expression(output.node, task.name, self.plan.checkpoints)
             return Job(
-                task.name, root, task.type, sink,
-                block=self.block, files=files, allow_nonfinite=allow_nonfinite,
+                task.name, task.root, task.type, sink, block=self.block, files=files,
+                binding=task.binding, allow_nonfinite=allow_nonfinite,
             )  # fmt: skip
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
 

@@ -16,13 +16,13 @@ from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
 from mergelang.plan.cost import is_wide, row_block, sample_pieces
 from mergelang.run.finite import nonfinite
 from mergelang.run.kernel import kernel
-from mergelang.run.machine import INFINITE, TORCH, Files, Machine
+from mergelang.run.machine import INFINITE, TORCH, Files, Frame, Machine
 from mergelang.run.native import Program, program, splits
 from mergelang.run.product import Factor
 from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
-from mergelang.tensors import TensorType
+from mergelang.tensors import UNBOUND, Binding, TensorType
 
 
 class Sink(Protocol):
@@ -43,9 +43,11 @@ class Job:
         *,
         block: int,
         files: Files,
+        binding: Binding = UNBOUND,
         allow_nonfinite: bool = False,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
+        self.binding = binding
         self._rows = row_block(root, type)
         self.block = self._rows or block
         self.files = files
@@ -77,20 +79,20 @@ class Job:
         first = number * self._span
         last = min(self.count, first + self._span)
         for expr in self._tape.loads:
-            size = TORCH[expr.attr.type.dtype].itemsize
-            begin = expr.attr.offset + first * size
-            self.files.will_read(expr.attr.path, begin, 2 * (last - first) * size)
+            extent = self.binding.extent(expr.attr)
+            size = TORCH[extent.type.dtype].itemsize
+            begin = extent.offset + first * size
+            self.files.will_read(extent.path, begin, 2 * (last - first) * size)
         check = self._check_input if self._fresh_extents and not self._allow else None
+        frame = Frame(self.binding, self.type.shape, self._held, check)
         write = None
         if self._final:
             write = self.sink.open_span(first * TORCH[self.type.dtype].itemsize)
         for start in range(first, last, self.block):
             count = min(self.block, last - start)
-            if self._native(machine, start, count, check, write):
+            if self._native(machine, start, count, frame, write):
                 continue
-            blocks = machine.run(
-                self._tape, start, count, self.dtype, self._held, self.type.shape, check
-            )
+            blocks = machine.run(self._tape, start, count, self.dtype, frame)
             if write is not None:
                 write(self._encode(machine, blocks[0], start))
             else:
@@ -100,7 +102,7 @@ class Job:
                     at += len(gather.targets)
 
     def _native(
-        self, machine: Machine, start: int, count: int, check: Any, write: Any
+        self, machine: Machine, start: int, count: int, frame: Frame, write: Any
     ) -> bool:
         """The block by the built code; False where it has to be computed the other way."""
         made = self._program
@@ -108,7 +110,7 @@ class Job:
             return False
         unit = start // UNIT
         sums = [each.lanes(unit) for each in self._gathers if isinstance(each, Sum)]
-        largest = machine.run_program(made, start, count, self._held, self.type.shape, check, sums)
+        largest = machine.run_program(made, start, count, frame, sums)
         if made.stores:
             if largest >= INFINITE:
                 return False
@@ -139,8 +141,9 @@ class Job:
 
     def _sample(self, machine: Machine) -> None:
         """Gives selections pieces of their tensors, before they take all of it."""
+        frame = Frame(self.binding, self.type.shape, self._held)
         for start, count in sample_pieces(self.count, self._rows):
-            blocks = machine.run(self._tape, start, count, self.dtype, self._held, self.type.shape)
+            blocks = machine.run(self._tape, start, count, self.dtype, frame)
             for gather, block in zip(self._sampling, blocks, strict=True):
                 gather.sample(machine, block)
 
@@ -192,6 +195,7 @@ class Job:
 
     def _stored(self, extent: Extent) -> torch.Tensor:
         """A whole stored tensor of any shape."""
+        extent = self.binding.extent(extent)
         raw = np.empty(extent.type.nbytes, dtype=np.uint8)
         self.files.read(extent.path, extent.offset, memoryview(raw))
         if not self._allow:
@@ -231,7 +235,8 @@ class Job:
         if position is not None:
             stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
             raise RunError(
-                "E0903", tensor=self.name, path=extent.path, position=start + position,
+                "E0903", tensor=self.name, path=self.binding.extent(extent).path,
+                position=start + position,
                 value=str(float(stored[position])),
             )  # fmt: skip
 

@@ -7,18 +7,19 @@ library sum, so the result does not depend on the CPU's vector width nor on wher
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mergelang.errors import RunError
-from mergelang.ops.expr import BLOCK, MASK, ROWS, Expr, Extent
+from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr, Extent
 from mergelang.plan.cost import matrix
 from mergelang.run.native import GIVEN, Program, Runner
 from mergelang.run.product import fill
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
+from mergelang.tensors import Binding
 
 TORCH = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -71,6 +72,21 @@ class Files:
         self._descriptors.clear()
 
 
+class Frame(NamedTuple):
+    """What a pass knows of its tensor besides the tape: what symbols stand for, the shape, whole
+    tensors already computed (flattened), and `check`, which looks at the bytes of each block that
+    is loaded (extent, bytes, first element)."""
+
+    binding: Binding
+    shape: tuple[int, ...]
+    held: Mapping[Expr, torch.Tensor]
+    check: Callable[[Extent, np.ndarray, int], None] | None = None
+
+    def stream(self, draw: Draw) -> bytes:
+        """The name of a random stream."""
+        return draw.stream(self.binding.name(draw.tensor))
+
+
 class Machine:
     """The buffers of one thread and the operations on them. `block`: elements at a time."""
 
@@ -92,15 +108,11 @@ class Machine:
         start: int,
         count: int,
         dtype: torch.dtype,
-        held: Mapping[Expr, torch.Tensor],
-        shape: tuple[int, ...],
-        check: Callable[[Extent, np.ndarray, int], None] | None = None,
+        frame: Frame,
     ) -> list[torch.Tensor]:
         """The tape's targets for the elements `start` to `start + count` of the tensor.
 
-        `held` are whole tensors already computed (flattened), `shape` is that of the tensor.
-        `check` looks at the bytes of each loaded block. The returned tensors are buffers: used or
-        copied before the next call.
+        The returned tensors are buffers: used or copied before the next call.
         """
         blocks = self._blocks.setdefault(dtype, [])
         while len(blocks) < tape.blocks:
@@ -113,15 +125,15 @@ class Machine:
             b, m = [x[:count] for x in blocks], [x[:count] for x in self._masks]
         for step in tape.steps:
             if step.op in GIVEN:
-                self.give(step, start, b[step.out], held, shape, check)
+                self.give(step, start, b[step.out], frame)
             elif step.op in ("keep", "uniform"):
-                self._random(step, start, count, b, m)
+                self._random(step, start, count, b, m, frame)
             elif step.op == "where":
                 condition, *values = step.args
                 yes, no = (b[x] if isinstance(x, Slot) else x for x in values)
                 _select(m[condition], yes, no, b[step.out], self._wide(count, dtype))
             elif step.op == "rank":
-                _rank(b[step.args[0]], matrix(ROWS, shape)[1], b[step.out])
+                _rank(b[step.args[0]], matrix(ROWS, frame.shape)[1], b[step.out])
             elif step.op == "chosen":
                 scratch = self._wide(count, dtype)
                 _chosen(b[step.args[0]], step.args[1], start, m[step.out], scratch)
@@ -133,63 +145,49 @@ class Machine:
         return [pools[kind][slot] for slot, kind in zip(tape.results, tape.kinds, strict=True)]
 
     def run_program(
-        self,
-        made: Program,
-        start: int,
-        count: int,
-        held: Mapping[Expr, torch.Tensor],
-        shape: tuple[int, ...],
-        check: Callable[[Extent, np.ndarray, int], None] | None,
-        sums: Sequence[int],
+        self, made: Program, start: int, count: int, frame: Frame, sums: Sequence[int]
     ) -> int:
         """As `run`, by the built code; results stay in `runner`. Gives the largest magnitude of
         what was stored as bfloat16, as bits. `sums`: addresses of the lanes of each sum."""
-        runner = self.runner
-        runner.bind(made)
+        runner, binding = self.runner, frame.binding
+        runner.bind(made, frame.stream, binding)
         for number, step in enumerate(made.given):
-            self.give(step, start, runner.given(made, number, count), held, shape, check)
+            self.give(step, start, runner.given(made, number, count), frame)
         stored = [runner.raw(number, count) for number in range(len(made.loads))]
         for raw, step in zip(stored, made.loads, strict=True):
-            self.files.read(step.attr.path, step.attr.offset + 2 * start, memoryview(raw))
+            extent = binding.extent(step.attr)
+            self.files.read(extent.path, extent.offset + 2 * start, memoryview(raw))
             self.bytes_read += len(raw)
         largest = runner.run(made, start, count, sums)
-        if check is not None and largest[:-1].max(initial=0) >= INFINITE:
+        if frame.check is not None and largest[:-1].max(initial=0) >= INFINITE:
             for raw, step in zip(stored, made.loads, strict=True):
-                check(step.attr, raw, start)
+                frame.check(step.attr, raw, start)
         return int(largest[-1])
 
-    def give(
-        self, step: Step, start: int, out: torch.Tensor, held: Mapping[Expr, torch.Tensor],
-        shape: tuple[int, ...], check: Callable[[Extent, np.ndarray, int], None] | None,
-    ) -> None:  # fmt: skip
+    def give(self, step: Step, start: int, out: torch.Tensor, frame: Frame) -> None:
         """The block of a step that needs no other block."""
         if step.op == "load":
-            self.load(step.attr, start, out, check)
+            self.load(step.attr, start, out, frame)
         elif step.op == "whole":
-            out.copy_(held[step.attr][start : start + len(out)])
+            out.copy_(frame.held[step.attr][start : start + len(out)])
         elif step.op == "spread":
-            _spread(step.args[0], step.attr, shape, start, out)
+            _spread(step.args[0], step.attr, frame.shape, start, out)
         elif step.op == "product":
             fill(*step.args, start, out)
         else:
-            self.stream.noise(step.attr, start, len(out), out.numpy())
+            self.stream.noise(frame.stream(step.attr), start, len(out), out.numpy())
 
-    def load(
-        self, extent: Extent, start: int, out: torch.Tensor,
-        check: Callable[[Extent, np.ndarray, int], None] | None = None,
-    ) -> None:  # fmt: skip
-        """Elements of a stored tensor from `start` on, converted to the dtype of `out`.
-
-        `check` looks at their bytes as they are stored.
-        """
+    def load(self, extent: Extent, start: int, out: torch.Tensor, frame: Frame) -> None:
+        """Elements of a stored tensor from `start` on, converted to the dtype of `out`."""
         stored = TORCH[extent.type.dtype]
         size = stored.itemsize
         direct = stored == out.dtype
         raw = out.numpy().view(np.uint8) if direct else self.raw[: len(out) * size]
-        self.files.read(extent.path, extent.offset + start * size, memoryview(raw))
+        path, offset, _ = frame.binding.extent(extent)
+        self.files.read(path, offset + start * size, memoryview(raw))
         self.bytes_read += len(raw)
-        if check is not None:
-            check(extent, raw, start)
+        if frame.check is not None:
+            frame.check(extent, raw, start)
         if not direct:
             out.copy_(torch.from_numpy(raw).view(stored))
 
@@ -211,12 +209,14 @@ class Machine:
             self._integers[whole] = torch.empty(self.block, dtype=whole)
         return self._integers[whole][:count]
 
-    def _random(self, step: Step, start: int, count: int, b: list, m: list) -> None:
+    def _random(
+        self, step: Step, start: int, count: int, b: list, m: list, frame: Frame
+    ) -> None:
         if step.op == "keep":
-            name, probability = step.attr
-            self.stream.keep(name, probability, start, count, m[step.out].numpy())
+            draw, share = step.attr
+            self.stream.keep(frame.stream(draw), share, start, count, m[step.out].numpy())
         else:
-            self.stream.uniform(step.attr, start, count, b[step.out].numpy())
+            self.stream.uniform(frame.stream(step.attr), start, count, b[step.out].numpy())
 
 
 def _compared(compare: np.ufunc) -> Callable[..., None]:

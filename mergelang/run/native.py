@@ -6,13 +6,13 @@ are given to it as blocks. `machine.py` says what each step means; the bytes are
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from mergelang.ops.expr import BLOCK, MASK
+from mergelang.ops.expr import BLOCK, MASK, Draw
 from mergelang.run.compiler import library
 from mergelang.run.tape import Slot, Step, Tape
 
@@ -40,7 +40,8 @@ GIVEN = frozenset({"load", "whole", "spread", "product", "noise"})
 
 class Program(NamedTuple):
     """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
-    `loads` are stored bfloat16. `choices` are the steps whose operation depends on the block.
+    `loads` are stored bfloat16. `choices` are the steps whose operation depends on the block,
+    `draws` those whose random stream depends on the tensor.
 
     `results` are the blocks and masks of the tape's targets but for those of sums, in order;
     `sums` how many sums there are; `stores` whether the root is stored as bfloat16.
@@ -50,6 +51,7 @@ class Program(NamedTuple):
     given: tuple[Step, ...]
     loads: tuple[Step, ...]
     choices: tuple[tuple[int, Any], ...]
+    draws: tuple[tuple[int, Draw], ...]
     results: tuple[tuple[str, int], ...]
     full: tuple[frozenset[int], frozenset[int]]
     blocks: int
@@ -72,6 +74,7 @@ def program(
     given: list[Step] = []
     loads: list[Step] = []
     choices: list[tuple[int, Any]] = []
+    draws: list[tuple[int, Draw]] = []
     where: dict[str, dict[int, int]] = {BLOCK: {}, MASK: {}}  # a block that is given has its own
 
     def place(kind: str, slot: int) -> int:
@@ -96,6 +99,8 @@ def program(
             choices.append((len(rows), step.args[1]))
             rows.append(_row("chosen_from", step.out, a=args[0], x=step.args[1].threshold))
         else:
+            if step.op in ("keep", "uniform"):
+                draws.append((len(rows), step.attr[0] if step.op == "keep" else step.attr))
             rows.append(_encoded(step, args))
     results = [(kind, place(kind, s)) for s, kind in zip(tape.results, tape.kinds, strict=True)]
     summed = {number for _, numbers in sums for number in numbers}
@@ -108,7 +113,8 @@ def program(
     kept = [each for i, each in enumerate(results) if i not in summed]
     whole = {kind: frozenset(i for k, i in kept if k == kind) for kind in (BLOCK, MASK)}
     return Program(
-        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices), tuple(kept),
+        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices), tuple(draws),
+        tuple(kept),
         (whole[BLOCK] | frozenset(range(tape.blocks, tape.blocks + len(given))), whole[MASK]),
         tape.blocks + len(given), tape.masks, len(sums), stores,
     )  # fmt: skip
@@ -124,10 +130,10 @@ def _known(step: Step) -> bool:
 
 def _row(
     op: str, out: int, a: int = -1, b: int = -1, c: int = -1, x: float = 0, y: float = 0,
-    share: int = 0, low: int = 0, high: int = 0,
+    share: int = 0,
 ) -> tuple[Any, ...]:  # fmt: skip
     with np.errstate(over="ignore"):  # a number beyond float32 is infinite
-        return _CODES[op], out, a, b, c, np.float32(x), np.float32(y), share, low, high
+        return _CODES[op], out, a, b, c, np.float32(x), np.float32(y), share, 0, 0
 
 
 def _encoded(step: Step, args: list[Any]) -> tuple[Any, ...]:
@@ -137,21 +143,15 @@ def _encoded(step: Step, args: list[Any]) -> tuple[Any, ...]:
             "fill_mask", out, a=int(step.attr)
         )
     if op == "keep":
-        name, probability = step.attr
-        share = min(max(round(probability * 2**32), 1), 2**32 - 1)
-        return _row(op, out, share=share, low=_half(name, 0), high=_half(name, 8))
+        return _row(op, out, share=min(max(round(step.attr[1] * 2**32), 1), 2**32 - 1))
     if op == "uniform":
-        return _row(op, out, low=_half(step.attr, 0), high=_half(step.attr, 8))
+        return _row(op, out)
     mask = [args.pop(0)] if op == "where" else []
     slots = [arg if isinstance(arg, int) else -1 for arg in args]
     numbers = [0.0 if isinstance(arg, int) else float(arg) for arg in args]
     x, y = (*numbers, 0.0, 0.0)[:2]
     a, b, c = (*mask, *slots, -1, -1)[:3]
     return _row(op, out, a, b, c, x, y)
-
-
-def _half(name: bytes, at: int) -> int:
-    return int.from_bytes(name[at : at + 8], "little")
 
 
 class _Pass(ctypes.Structure):
@@ -177,11 +177,25 @@ class Runner:
         self._raw: list[np.ndarray] = []
         self.stored = np.empty(block, np.uint16)
         self._bound: tuple[Any, ...] = (None,)
+        self._tensor: Any = None
 
-    def bind(self, made: Program) -> None:
-        """Makes ready for blocks of a program; at once if it is that of the last block."""
-        if self._bound[0] is made:
+    def bind(self, made: Program, stream: Callable[[Draw], bytes], tensor: Any) -> None:
+        """Makes ready for blocks of a program; at once if it is that of the last block.
+
+        `stream` names the random streams of a tensor; it is asked once for each `tensor`.
+        """
+        if self._bound[0] is not made:
+            self._make_ready(made)
+        elif self._tensor is tensor:
             return
+        self._tensor = tensor
+        steps = self._bound[2][0]
+        for row, draw in made.draws:
+            name = stream(draw)
+            steps["low"][row] = int.from_bytes(name[:8], "little")
+            steps["high"][row] = int.from_bytes(name[8:], "little")
+
+    def _make_ready(self, made: Program) -> None:
         floats, moves = self._addresses(made.blocks, made.full[0], BLOCK)
         bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK)
         while len(self._raw) < len(made.loads):

@@ -2,8 +2,8 @@
 
     python -m tests.bench.sparse DIR [--shape mixtral|deepseek]
 
-`mixtral`: 32 layers of 310 small experts, 30,000 tensors; `deepseek`: the tensors of DeepSeek-V3, all
-in bfloat16: 671 billion parameters in 92,000 tensors and 163 shards.
+`mixtral`: 32 layers of 310 small experts, 30,000 tensors; `deepseek`: the tensors of DeepSeek-V3,
+all in bfloat16: 671 billion parameters in 92,000 tensors and 163 shards.
 """
 
 import argparse

@@ -1,0 +1,112 @@
+"""What tensors have in common: those of one pattern are computed by one expression.
+
+A model has a few dozen kinds of tensors and tens of thousands of tensors. A pattern holds all that
+the expression of a tensor hangs on but where its inputs lie: their types, the arms of a `match`
+that it takes, the values of schedules at its place. So an expression is made, reckoned and compiled
+once for each pattern. Models with adapters, new layouts and statistics have none: each of their
+tensors has an expression of its own.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
+
+from mergelang.check.schedule import Constant, at
+from mergelang.check.value import Opened
+from mergelang.graph.node import Node
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.ops.layout import Pick
+from mergelang.ops.registry import operators
+from mergelang.plan.lower import SCHEDULES, arm_of
+from mergelang.tensors import Extent, symbolic_extent, symbolic_name
+
+
+class _NoPattern(Exception):
+    """The expression hangs on more than this module knows."""
+
+
+class Pattern(NamedTuple):
+    """`key` is equal for tensors of one pattern. `extents` and `names` are what differs: stored
+    tensors and names, in the order in which the tensor's expression meets them, each with the
+    symbol that stands for it in the expression of the pattern."""
+
+    key: tuple[Hashable, ...]
+    extents: Mapping[Extent, Extent]
+    names: Mapping[str, str]
+
+
+def pattern(
+    node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
+) -> Pattern | None:
+    """The pattern of a node's tensor, or None where it has none."""
+    parts: list[Hashable] = []
+    extents: dict[Extent, Extent] = {}
+    names = {name: symbolic_name(0)}
+    try:
+        _walk(node, name, checkpoints, parts, extents, names, set())
+    except _NoPattern:
+        return None
+    return Pattern(tuple(parts), extents, names)
+
+
+def _walk(
+    node: Node,
+    name: str,
+    checkpoints: Mapping[Reference, Checkpoint],
+    parts: list[Hashable],
+    extents: dict[Extent, Extent],
+    names: dict[str, str],
+    seen: set[tuple[int, str]],
+) -> None:
+    key = id(node), name
+    if key in seen:
+        return
+    seen.add(key)
+    op = node.op
+    if op == "source":
+        extent = checkpoints[node["reference"]].extents[name]
+        symbol = extents.get(extent)
+        if symbol is None:
+            symbol = extents[extent] = symbolic_extent(len(extents), extent.type)
+        parts.append(symbol)
+        return
+    inventory = node.term.inventory
+    if inventory.sparse:
+        raise _NoPattern
+    below = [(each, name) for each in node.inputs]
+    if op == "patch":
+        chosen = name in node["names"]
+        parts.append(chosen)
+        below = [below[chosen]]
+    elif op == "match":
+        arm = arm_of(node, inventory.place(name))
+        parts.append(arm)
+        below = [below[arm]]
+    elif op == "affine":
+        _values(node["coefficients"], inventory, name, parts)
+    elif node.term.layout is not None:
+        origin = node.term.layout.origins[name]
+        if not isinstance(origin, Pick):
+            raise _NoPattern
+        called = names.setdefault(origin.name, symbolic_name(len(names)))
+        parts += (origin.input, called)
+        below = [(node.inputs[origin.input], origin.name)]
+    elif op in operators():
+        for _, value in node.attrs:
+            _values(value, inventory, name, parts)
+        parts.append(inventory.place(name).depth)
+    else:
+        raise _NoPattern
+    for each, called in below:
+        _walk(each, called, checkpoints, parts, extents, names, seen)
+
+
+def _values(value: Any, inventory: Any, name: str, parts: list[Hashable]) -> None:
+    """What is not the same at every place of an option's value."""
+    if isinstance(value, tuple):
+        for each in value:
+            _values(each, inventory, name, parts)
+    elif isinstance(value, Opened):
+        raise _NoPattern
+    elif isinstance(value, SCHEDULES) and not isinstance(value, Constant):
+        parts.append(at(value, inventory.place(name)))
