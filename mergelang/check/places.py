@@ -6,6 +6,7 @@ Else at made-up ones that take each arm and each point of a curve.
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from math import lcm
 from weakref import WeakKeyDictionary
 
@@ -33,7 +34,7 @@ def places(schedule: Schedule, inventory: Inventory | None) -> list[Place]:
     if inventory is None:
         return _made_up(schedule)
     if isinstance(schedule, Constant):
-        return all_places(inventory)[:1]
+        return [inventory.place(name) for name in islice(inventory, 1)]
     atoms = frozenset(
         atom
         for part in parts(schedule)

@@ -47,7 +47,10 @@ class Node:
     term: Term = field(compare=False)
 
     def __getitem__(self, name: str) -> Any:
-        return dict(self.attrs)[name]
+        for key, value in self.attrs:
+            if key == name:
+                return value
+        raise KeyError(name)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(each.op for each in self.inputs)})"

@@ -3,10 +3,12 @@ sidecar files. No weight is read.
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 QUANTISED = ("F8_E4M3", "F8_E5M2")
 
 
+_NUMBER = re.compile(r"\.\d+(?=\.)")
+_layering = lru_cache(maxsize=8)(layering_of)  # models of one recipe mostly have the same names
+_roles = lru_cache(maxsize=4096)(roles_of)  # of names whose numbers are all 0: there are few
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """An opened model. `files` hold its weights; `extents` say where each tensor lies in them.
@@ -55,8 +62,8 @@ class Checkpoint:
     @cached_property
     def inventory(self) -> Inventory:
         types = {name: extent.type for name, extent in self.extents.items()}
-        roles = {name: roles_of(name) for name in types}
-        layering = layering_of(types, layer_count(self.config or {}))
+        roles = {name: _roles(_NUMBER.sub(".0", name)) for name in types}
+        layering = _layering(tuple(types), layer_count(self.config or {}))
         return Inventory(types, layering, roles, self.architecture)
 
 
@@ -170,9 +177,10 @@ def _indexed(folder: Path, shown: str, extents: dict[str, Extent]) -> dict[str, 
     index = folder / INDEX
     if not index.is_file():
         return extents
+    paths = {path: os.path.basename(path) for path in {each.path for each in extents.values()}}
     for tensor, file in _weight_map(index, shown).items():
         extent = extents.get(tensor)
-        if extent is None or Path(extent.path).name != file:
+        if extent is None or paths[extent.path] != file:
             raise InputError("E0619", path=shown, tensor=tensor, file=file, index=INDEX)
     return extents
 

@@ -40,18 +40,19 @@ def read_header(path: Path, shown: str) -> dict[str, Extent]:
         raise InputError("E0610", path=shown, cut=None) from error
     table.pop("__metadata__", None)
     start, room = 8 + length, size - 8 - length
-    return {name: _extent(path, shown, name, entry, start, room) for name, entry in table.items()}
+    text = str(path)
+    return {name: _extent(text, shown, name, entry, start, room) for name, entry in table.items()}
 
 
-def _extent(path: Path, shown: str, name: str, entry: Any, start: int, room: int) -> Extent:
+def _extent(path: str, shown: str, name: str, entry: Any, start: int, room: int) -> Extent:
     try:
         dtype, shape = entry["dtype"], tuple(entry["shape"])
         low, high = entry["data_offsets"]
-        sound = all(type(each) is int and each >= 0 for each in (*shape, low, high))
-    except (TypeError, KeyError, ValueError):
-        sound = False
-    if not sound:
-        raise InputError("E0611", path=shown, tensor=name)
+        for each in (*shape, low, high):
+            if type(each) is not int or each < 0:
+                raise ValueError(each)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError("E0611", path=shown, tensor=name) from error
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise InputError("E0612", path=shown, tensor=name, dtype=dtype)
     kind = tensor_type(dtype, shape)
@@ -59,7 +60,7 @@ def _extent(path: Path, shown: str, name: str, entry: Any, start: int, room: int
         raise InputError("E0611", path=shown, tensor=name)
     if high > room:
         raise InputError("E0613", path=shown, tensor=name, missing=f"{high - room:,}")
-    return Extent(str(path), start + low, kind)
+    return Extent(path, start + low, kind)
 
 
 def _reason(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """What evaluating one expression takes: passes, bytes read, whole tensors and rows held."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 
 from mergelang.ops.expr import (
@@ -124,6 +125,7 @@ def stored_by(expr: Expr) -> Extent | None:
     return expr.attr[0] if expr.op == "factor" else None
 
 
+@lru_cache(maxsize=1024)
 def is_wide(root: Expr) -> bool:
     """Whether arithmetic is float64: an input is."""
     return any(extent.type.dtype == "F64" for extent in loads(root))
@@ -136,6 +138,7 @@ def matrix(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
     return prod(shape[:-1]), prod(shape[-1:])
 
 
+@lru_cache(maxsize=1024)
 def row_block(root: Expr, type: TensorType) -> int:
     """Elements of a block where rows have to stay together, whole rows of them; 0 where not.
 

@@ -6,6 +6,7 @@ written besides tensors, and all that is told, stays with the parent. Nothing el
 open files and one page of numbers: the state of the run, and what each has read so far.
 """
 
+import gc
 import mmap
 import os
 import pickle
@@ -67,6 +68,7 @@ class Crew:
 
     def run(self) -> None:
         """Returns when all jobs are done; raises the first failure of any process."""
+        gc.freeze()  # what is shared stays shared: a collection would write to all of it
         try:
             for number in range(self._count):
                 self._start(number)
@@ -82,6 +84,7 @@ class Crew:
                     last = time.monotonic()
                     self._tick()
         finally:
+            gc.unfreeze()
             self._page[0] = ENDED
             for each in self._processes:
                 each.close()

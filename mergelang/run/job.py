@@ -5,7 +5,8 @@ writes. Spans of a pass are independent and may run on any thread in any order.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,8 +57,8 @@ class Job:
         self._allow = allow_nonfinite
         self.wide = is_wide(root)
         self.dtype = torch.float64 if self.wide else torch.float32
-        self._todo = pending(root)
-        self._needs = {e: [p for a in e.args for p in pending(a)] for e in self._todo}
+        self._needs = _needs(root)
+        self._todo = list(self._needs)
         self._known: dict[Expr, Any] = {}
         self._held: dict[Expr, torch.Tensor] = {}
         self._checked: set[Expr] = set()
@@ -127,17 +128,14 @@ class Job:
                 at += len(gather.targets)
         return True
 
-    def _compile(self) -> Program | None:
-        """The current pass for the built code, if that can run it."""
-        if self._sampling or self._rows or self.wide:
-            return None
-        sums, at = [], 0
+    def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Of each sum of the current pass the operation, and which of the targets it adds up."""
+        at = 0
         for gather in self._gathers:
-            numbers = range(at, at + len(gather.targets))
+            end = at + len(gather.targets)
             if isinstance(gather, Sum):
-                sums.append((gather.expr.op, numbers))
-            at = numbers.stop
-        return program(self._tape, sums, self._final and self.type.dtype == "BF16")
+                yield gather.expr.op, tuple(range(at, end))
+            at = end
 
     def _sample(self, machine: Machine) -> None:
         """Gives selections pieces of their tensors, before they take all of it."""
@@ -183,10 +181,16 @@ class Job:
         targets = tuple(target for each in self._sampling or running for target in each.targets)
         if self._final:
             targets = (self.root,)
-        self._tape: Tape = compile_pass(targets, self._scalar)
+        built = not (self._sampling or self._rows or self.wide)
+        sums = tuple(self._sums()) if built else None
+        stores = self._final and self.type.dtype == "BF16"
+        if self.binding is not UNBOUND and not self._known and unfinished is None:
+            self._tape, self._program = _first_pass(targets, sums, stores)
+        else:
+            self._tape = compile_pass(targets, self._scalar)
+            self._program = None if sums is None else program(self._tape, sums, stores)
         self._fresh_extents = {expr.attr for expr in self._tape.loads if expr not in self._checked}
         self._span = span_of(self.block)
-        self._program = self._compile()
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
@@ -258,6 +262,27 @@ class Job:
                 dtype=None if lost else dtype,
             )  # fmt: skip
         return memoryview(raw)
+
+
+@lru_cache(maxsize=512)
+def _needs(root: Expr) -> dict[Expr, list[Expr]]:
+    """All reductions and whole-tensor calls below an expression, each with those it needs first."""
+    return {expr: [each for arg in expr.args for each in pending(arg)] for expr in pending(root)}
+
+
+@lru_cache(maxsize=512)
+def _first_pass(
+    targets: tuple[Expr, ...], sums: tuple[tuple[str, tuple[int, ...]], ...] | None, stores: bool
+) -> tuple[Tape, Program | None]:
+    """A pass that knows no number but constants: the same for all tensors of a pattern."""
+    tape = compile_pass(targets, _constant)
+    return tape, None if sums is None else program(tape, sums, stores)
+
+
+def _constant(expr: Expr) -> Any:
+    if expr.op == "const":
+        return expr.attr
+    return compute(expr.op, [_constant(arg) for arg in expr.args])
 
 
 class Whole:
