@@ -1,129 +1,257 @@
 """Wall time and peak memory of merges, beside what the machine takes to read, copy and sync.
 
-    python -m tests.bench.measure [--models DIR] [--size 1.1b] [--pairs 3] [--only linear ties]
-                                  [--json FILE]
+    python -m tests.bench.measure [--models DIR] [--size 1.1b] [--pairs 7] [--json FILE]
+                                  [--only linear ties] [--mergekit BIN] [--parts table threads ...]
 
-Makes the models (see `models.py`) unless they are there, brings them into the page cache, then runs
-each merge and the floor in turn, pair by pair, as whole processes:
+Makes the models (see `models.py`) unless they are there, brings them into the page cache, and runs
+as whole processes, in turn, pair by pair:
 
     floor   cat INPUTS >/dev/null; cp --reflink=never ONE_INPUT OUT; sync OUT
+    ours    mergelang run, with its default syncs and digests
+    peer    mergekit-yaml of the folder BIN, once a merge, where it is given
 
-T is the wall time of `mergelang run` less that of importing torch, measured in the same run.
-Memory is the largest resident size the kernel saw. These are no tests: nothing fails by being slow.
+T is the wall time of ours less that of importing torch, measured in the same run. Memory is of all
+processes of a run together. Parts: `table` of all merges; `dag`, the recipe of five operators;
+`threads`, two against one; `cold`, the same from the disk; `first`, with sources that were never
+hashed. These are no tests: nothing fails by being slow.
 """
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import statistics
-import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tests.bench import models
+from tests.bench import models, peer
+from tests.bench.process import cold, summary, timed, warm, weighed
 
 MERGES = {
-    "linear": (2, "linear(a { weight: 0.3 }, b { weight: 0.7 })"),
-    "slerp": (2, "slerp(a, b, t: 0.4)"),
-    "task_arithmetic": (3, "task_arithmetic(a { weight: 0.6 }, b { weight: 0.5 }, base: base)"),
-    "dare": (3, "dare(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
-    "dare_ties": (3, "dare_ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
-    "ties": (3, "ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
     "stack": (2, "stack(a[..11], b[11..])"),
-    "affine": (3, "base + 0.5 * (a - base) + 0.7 * (b - base) - 0.1 * (a - b)"),
+    "linear": (2, "linear(a { weight: 0.3 }, b { weight: 0.7 })"),
+    "task_arithmetic": (3, "task_arithmetic(a { weight: 0.6 }, b { weight: 0.5 }, base: base)"),
+    "affine": (4, "base + 0.5 * (a - base) + 0.7 * (b - base) - 0.1 * (a - c)"),
+    "slerp": (2, "slerp(a, b, t: 0.4)"),
     "nuslerp": (2, "nuslerp(a { weight: 0.4 }, b { weight: 0.6 })"),
     "model_stock": (3, "model_stock(a, b, base: base)"),
     "nearswap": (2, "nearswap(a, t: 0.001, base: b)"),
+    "dare": (3, "dare(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
+    "dare_ties": (3, "dare_ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
     "ram": (3, "ram(a, b, base: base)"),
+    "ties": (3, "ties(a { weight: 0.6 }, b { weight: 0.5 }, density: 0.5, base: base)"),
     "breadcrumbs": (3, "breadcrumbs(a, b, density: 0.5, base: base)"),
     "sce": (3, "sce(a, b, select_topk: 0.5, base: base)"),
     "della": (3, "della(a, b, density: 0.5, base: base)"),
 }
 """For each merge how many models it reads, and its expression."""
 
-NAMES = {2: ("a", "b"), 3: ("a", "b", "base")}
+NAMES = {2: ("a", "b"), 3: ("a", "b", "base"), 4: ("a", "b", "base", "c")}
+FOLDERS = {"a": "tune1", "b": "tune2", "c": "tune3", "base": "base"}
+DAG_OF = ("slerp", "dare", "ties", "linear", "nuslerp")
+ARITHMETIC = ("slerp", "dare_ties", "ties")
+PARTS = ("table", "dag", "threads", "cold", "first")
 
 
-def process(command: list[str]) -> tuple[float, int]:
-    """Seconds and peak resident bytes of one process; its failure is ours."""
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    said = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{shlex.join(command)} failed:\n{said.decode()}")
-    return seconds, usage.ru_maxrss * 1024
+class Bench:
+    """The models, the recipes and the peer of one run of the benchmark."""
+
+    def __init__(self, folder: Path, size: str, binaries: Path | None):
+        self.folder = folder
+        self.binaries = binaries
+        models.make(folder, size, 5)
+        self.out = folder / "out"
+        self.torch = [timed([sys.executable, "-c", "import torch"]) for _ in range(5)]
+        for name, (count, expression) in MERGES.items():
+            lines = [f'model {each} = "{FOLDERS[each]}"' for each in NAMES[count]]
+            lines.append(f'output "out/{name}" = {expression}')
+            self.recipe(name).write_text("\n".join((*lines, "")))
+        shutil.copy(Path(__file__).with_name("dag.merge"), self.recipe("dag"))
+
+    def recipe(self, name: str) -> Path:
+        return self.folder / f"{name}.merge"
+
+    def weights(self, *names: str) -> list[Path]:
+        return [self.folder / each / "model.safetensors" for each in names]
+
+    def inputs(self, name: str) -> list[Path]:
+        if name == "dag":
+            return self.weights("base", *(f"tune{i}" for i in range(1, 6)))
+        return self.weights(*(FOLDERS[each] for each in NAMES[MERGES[name][0]]))
+
+    def floor(self, name: str) -> float:
+        files = [shlex.quote(str(path)) for path in self.inputs(name)]
+        made = shlex.quote(str(self.folder / "floor.bin"))
+        copy = f"cp --reflink=never {files[0]} {made} && sync {made}"
+        seconds = timed(["sh", "-c", f"cat {' '.join(files)} >/dev/null && {copy}"])
+        (self.folder / "floor.bin").unlink()
+        return seconds
+
+    def ours(self, name: str, *more: str) -> tuple[float, int]:
+        """Seconds with the import of torch, and the peak memory."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        command = [sys.executable, "-m", "mergelang", "run", str(self.recipe(name)), *more]
+        return weighed(command)
+
+    @property
+    def importing(self) -> float:
+        """The seconds that are taken off for torch."""
+        return statistics.median(self.torch)
+
+    def peer(self, name: str) -> float | None:
+        """Seconds of the whole process of mergekit; None where there is none."""
+        if self.binaries is None:
+            return None
+        file = self.folder / f"{name}.yml"
+        if name == "dag":
+            program, text = "mergekit-multi", peer.dag(self.folder)
+        else:
+            paths = {each: self.folder / path for each, path in FOLDERS.items()}
+            body = peer.config(name, paths)
+            if body is None:
+                return None
+            program, text = "mergekit-yaml", json.dumps(body)
+        file.write_text(text)
+        shutil.rmtree(self.out, ignore_errors=True)
+        command = [str(self.binaries / program), str(file)]
+        if name == "dag":
+            command += ["--out-path", str(self.out), "-I", str(self.folder / "between")]
+        else:
+            command.append(str(self.out))
+        try:
+            return timed(command)
+        finally:
+            shutil.rmtree(self.folder / "between", ignore_errors=True)
+
+    def pairs(self, name: str, count: int) -> dict[str, Any]:
+        """Floor and ours in turn, `count` times after one that warms up."""
+        warm(self.inputs(name))
+        floors, walls, peaks = [], [], []
+        for turn in range(count + 1):
+            bottom = self.floor(name)
+            wall, peak = self.ours(name)
+            if turn:
+                floors.append(bottom)
+                walls.append(wall)
+                peaks.append(peak)
+        net = [wall - self.importing for wall in walls]
+        ratios = [t / f for t, f in zip(net, floors, strict=True)]
+        return {"wall": walls, "T": net, "floor": floors, "ratio": ratios, "peak": peaks}
 
 
-def floor(inputs: list[Path], out: Path) -> float:
-    files = [shlex.quote(str(path / "model.safetensors")) for path in inputs]
-    copy = f"cp --reflink=never {files[0]} {out} && sync {out}"
-    seconds, _ = process(["sh", "-c", f"cat {' '.join(files)} >/dev/null && {copy}"])
-    out.unlink()
-    return seconds
+def table(bench: Bench, names: list[str], count: int) -> dict[str, Any]:
+    """The merges one by one."""
+    print(f"{'merge':<16} {'wall s':<20} {'T s':<20} {'floor s':<20} {'T / floor':<20} MiB   peer")
+    results = {}
+    for name in names:
+        found = results[name] = bench.pairs(name, count)
+        found["peer"] = beside = bench.peer(name)
+        against = "" if beside is None else f"{beside:.1f} s, {beside / _middle(found):.1f} x"
+        print(
+            *(f"{summary(found[key]):<20}" for key in ("wall", "T", "floor", "ratio")),
+            f"{max(found['peak']) >> 20:<5}", against, f" {name}",
+        )  # fmt: skip
+    return results
 
 
-def recipe(folder: Path, name: str, paths: dict[str, Path]) -> Path:
-    count, expression = MERGES[name]
-    lines = [f'model {each} = "{paths[each]}"' for each in NAMES[count]]
-    path = folder / f"{name}.merge"
-    path.write_text("\n".join([*lines, f'output "out/{name}" = {expression}', ""]))
-    return path
+def dag(bench: Bench, results: dict[str, Any], count: int) -> dict[str, Any]:
+    """T of the recipe of five operators against its bytes at the rate of those operators."""
+    import mergelang
+
+    def moved(name: str) -> int:
+        plan = mergelang.load(bench.recipe(name)).plan()
+        return plan.bytes_read + plan.bytes_written
+
+    shutil.rmtree(bench.out, ignore_errors=True)
+    found = bench.pairs("dag", count)
+    single = {name: statistics.median(results[name]["T"]) for name in DAG_OF}
+    rate = sum(map(moved, DAG_OF)) / sum(single.values())
+    expected = moved("dag") / rate
+    found |= {"expected": expected, "peer": (beside := bench.peer("dag"))}
+    print(
+        f"\ndag: T {summary(found['T'])} s of {expected:.2f} s at {rate / 1e9:.2f} GB/s, "
+        f"{statistics.median(found['T']) / expected:.2f}; {max(found['peak']) >> 20} MiB"
+        + ("" if beside is None else f"; peer {beside:.1f} s, {beside / _middle(found):.1f} x")
+    )
+    return found
 
 
-def summary(samples: list[float]) -> str:
-    middle = statistics.median(samples)
-    return f"{middle:.2f} ({min(samples):.2f}..{max(samples):.2f})"
+def threads(bench: Bench, names: list[str], count: int) -> Iterator[tuple[str, Any]]:
+    """Two workers against one."""
+    print()
+    for name in names:
+        warm(bench.inputs(name))
+        samples: dict[str, list[float]] = {"1": [], "2": []}
+        for _ in range(count):
+            for number, found in samples.items():
+                found.append(bench.ours(name, "--threads", number)[0] - bench.importing)
+        gain = [one / two for one, two in zip(samples["1"], samples["2"], strict=True)]
+        print(f"{name}: two workers are {summary(gain)} times as fast as one")
+        yield name, samples
+
+
+def from_the_disk(bench: Bench, names: list[str], count: int) -> Iterator[tuple[str, Any]]:
+    """Ours and the floor, each with its inputs out of the page cache before."""
+    print()
+    for name in names:
+        found = []
+        for _ in range(count):
+            cold(bench.inputs(name))
+            bottom = bench.floor(name)
+            cold(bench.inputs(name))
+            found.append((bench.ours(name)[0] - bench.importing) / bottom)
+        print(f"{name} from the disk: T / floor {summary(found)}")
+        yield name, found
+
+
+def first(bench: Bench, name: str, count: int) -> list[float]:
+    """What it costs on top that the sources were never hashed before."""
+    from mergelang.folders import cache_folder
+
+    warm(bench.inputs(name))
+    known = bench.ours(name)[0]
+    found = []
+    for _ in range(count):
+        shutil.rmtree(cache_folder() / "digests", ignore_errors=True)
+        found.append(bench.ours(name)[0] - known)
+    print(f"\nhashing sources never seen, {name}: {summary(found)} s on top")
+    return found
+
+
+def _middle(found: dict[str, Any]) -> float:
+    return statistics.median(found["wall"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="measure merges against the machine's own limit")
     parser.add_argument("--models", type=Path, default=Path("/tmp/mergelang-bench"))
     parser.add_argument("--size", choices=models.SIZES, default="1.1b")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--only", nargs="*", choices=MERGES, default=list(MERGES))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=["table"])
+    parser.add_argument("--mergekit", type=Path, help="the folder of its programs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
-    folder = arguments.models / arguments.size
-    base, a, b = models.make(folder, arguments.size)
-    paths = {"base": base, "a": a, "b": b}
-    for path in paths.values():
-        with open(path / "model.safetensors", "rb", buffering=0) as file:
-            while file.read(1 << 24):
-                pass
-    torch = [process([sys.executable, "-c", "import torch"])[0] for _ in range(3)]
-    importing = statistics.median(torch)
-    print(f"import torch: {summary(torch)} s, taken off T\n")
-    print(f"{'merge':<16} {'wall s':<20} {'T s':<20} {'floor s':<20} {'T / floor':<20} peak MiB")
-    results = {}
-    for name in arguments.only:
-        inputs = [paths[each] for each in NAMES[MERGES[name][0]]]
-        path = recipe(folder, name, paths)
-        walls, floors, peaks = [], [], []
-        for turn in range(arguments.pairs + 1):
-            shutil.rmtree(folder / "out", ignore_errors=True)
-            bottom = floor(inputs, folder / "floor.bin")
-            wall, peak = process([sys.executable, "-m", "mergelang", "run", str(path)])
-            if turn:  # the first pair warms up
-                floors.append(bottom)
-                walls.append(wall)
-                peaks.append(peak)
-        net = [wall - importing for wall in walls]
-        ratios = [t / f for t, f in zip(net, floors, strict=True)]
-        print(
-            f"{name:<16} {summary(walls):<20} {summary(net):<20} {summary(floors):<20} "
-            f"{summary(ratios):<20} {max(peaks) >> 20}"
-        )
-        results[name] = {"wall": walls, "T": net, "floor": floors, "ratio": ratios, "peak": peaks}
-        shutil.rmtree(folder / "out", ignore_errors=True)
+    bench = Bench(arguments.models / arguments.size, arguments.size, arguments.mergekit)
+    print(f"import torch: {summary(bench.torch)} s, taken off T\n")
+    names, count = arguments.only, arguments.pairs
+    body: dict[str, Any] = {"size": arguments.size, "import_torch": bench.torch}
+    if "table" in arguments.parts or "dag" in arguments.parts:
+        wanted = dict.fromkeys((*names, *(DAG_OF if "dag" in arguments.parts else ())))
+        body["merges"] = table(bench, list(wanted), count)
+    if "dag" in arguments.parts:
+        body["dag"] = dag(bench, body["merges"], count)
+    if "threads" in arguments.parts:
+        body["threads"] = dict(threads(bench, [n for n in ARITHMETIC if n in names], count))
+    if "cold" in arguments.parts:
+        body["cold"] = dict(from_the_disk(bench, [n for n in ("linear",) if n in names], count))
+    if "first" in arguments.parts:
+        body["first"] = first(bench, "linear", count)
+    shutil.rmtree(bench.out, ignore_errors=True)
     if arguments.json:
-        body = {"size": arguments.size, "import_torch": torch, "merges": results}
         arguments.json.write_text(json.dumps(body, indent=1) + "\n")
 
 

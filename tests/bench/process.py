@@ -1,0 +1,76 @@
+"""Whole processes, timed and weighed."""
+
+import os
+import shlex
+import statistics
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def timed(command: list[str]) -> float:
+    """Seconds of wall time; a failure of the process is ours."""
+    return weighed(command, 0)[0]
+
+
+def weighed(command: list[str], every: float = 0.05) -> tuple[float, int]:
+    """Seconds, and the most bytes of memory of the process and its children together, each page
+    counted once; looked at `every` so many seconds."""
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    peak = 0
+    while every:
+        peak = max(peak, sum(map(_share, _family(child.pid))))
+        try:
+            child.wait(every)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    said = child.communicate()[1]
+    seconds = time.perf_counter() - start
+    if child.returncode:
+        raise SystemExit(f"{shlex.join(command)} failed:\n{said.decode()}")
+    return seconds, peak
+
+
+def _family(process: int) -> list[int]:
+    found = [process]
+    for each in found:
+        try:
+            with open(f"/proc/{each}/task/{each}/children") as file:
+                found += map(int, file.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def _share(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+    except OSError:
+        return 0
+
+
+def warm(paths: Iterable[Path]) -> None:
+    """Brings files into the page cache."""
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+
+
+def cold(paths: Iterable[Path]) -> None:
+    """Takes files out of the page cache."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def summary(samples: list[float]) -> str:
+    """The median, and the smallest and largest."""
+    middle = statistics.median(samples)
+    return f"{middle:.2f} ({min(samples):.2f}..{max(samples):.2f})"
