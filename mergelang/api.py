@@ -11,7 +11,7 @@ from mergelang.errors import Diagnostic, RecipeError, UsageError
 from mergelang.source import Source
 
 if TYPE_CHECKING:
-    from mergelang.check.program import Program
+    from mergelang.check.program import Destination, Program
     from mergelang.graph.node import Graph
     from mergelang.plan.plan import Plan
     from mergelang.run.events import Listener
@@ -54,27 +54,43 @@ class Recipe:
 
         return build(self.check(sources=sources))
 
-    def plan(self, outputs: Sequence[str] = (), *, into: Path | str | None = None) -> "Plan":
+    def plan(
+        self, outputs: Sequence[str] = (), *, into: Path | str | None = None, fresh: bool = False
+    ) -> "Plan":
         """What a run would do, from headers alone. `outputs` names some of them; all by default.
 
-        `into` writes the only output there instead. Raises RecipeError, UsageError.
+        `into` writes the only output there instead. What an earlier run has written is kept as far
+        as nothing has changed, unless `fresh`. Raises RecipeError, UsageError.
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
         from mergelang.plan.plan import plan
+        from mergelang.plan.previous import with_previous
+        from mergelang.record.current import with_current
 
         program = self.check()
-        chosen = _choose(program, outputs)
+        chosen = _choose(program, outputs, into)
         if into is not None:
-            if len(chosen) != 1:
-                raise UsageError("E1004", count=len(chosen))
-            path = str(Path(into).absolute())
-            chosen = (replace(chosen[0], path=path, text=str(into)),)
             problems = check_outputs(chosen, program.checkpoints)
             if problems:
                 raise RecipeError(problems)
         with _no_collection():
-            return plan(build(replace(program, outputs=chosen)))
+            made = plan(build(replace(program, outputs=chosen)))
+            return made if fresh else with_current(with_previous(made))
+
+    def up_to_date(
+        self, outputs: Sequence[str] = (), *, into: Path | str | None = None
+    ) -> "tuple[Destination, ...]":
+        """The outputs, if all lie there as a run would write them; else none.
+
+        A quick look: at the recipe, and at sizes, times of change and inodes of the inputs' and
+        outputs' files. `verify` looks at bytes. Raises RecipeError, UsageError.
+        """
+        from mergelang.record.current import is_current
+
+        program = self.check(sources=False)
+        chosen = _choose(program, outputs, into)
+        return chosen if all(is_current(program, each) for each in chosen) else ()
 
     def run(
         self,
@@ -85,21 +101,23 @@ class Recipe:
         threads: int | None = None,
         processes: bool | None = None,
         block: int | None = None,
+        fresh: bool = False,
         allow_nonfinite: bool = False,
         listener: "Listener | None" = None,
         control: "Control | None" = None,
     ) -> "Plan":
         """Runs the recipe and gives back the plan that was run.
 
-        `memory` in bytes bounds the process (default 1 GiB). Of the `threads` (default: one a core)
-        each is a process of its own, unless other threads run here or `processes` is false: then
-        they share this process, and take turns. `listener` takes the events of
-        `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, RunError,
-        Cancelled.
+        Outputs that are up to date are left alone, and what has not changed of others is kept,
+        unless `fresh`. `memory` in bytes bounds the process (default 1 GiB). Of the `threads`
+        (default: one a core) each is a process of its own, unless other threads run here or
+        `processes` is false: then they share this process, and take turns. `listener` takes the
+        events of `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError,
+        RunError, Cancelled.
         """
-        plan = self.plan(outputs, into=into)
+        plan = self.plan(outputs, into=into, fresh=fresh)
         run(
-            plan, memory=memory, threads=threads, processes=processes, block=block,
+            plan, memory=memory, threads=threads, processes=processes, block=block, fresh=fresh,
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
@@ -201,19 +219,41 @@ def _near(path: Path) -> str | None:
     return f"`{path.with_name(found[0])}`" if found else None
 
 
-def run(plan: "Plan", *, memory: int | None = None, **options: Any) -> None:
+def run(
+    plan: "Plan", *, memory: int | None = None, listener: "Listener | None" = None, **options: Any
+) -> None:
     """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
     from mergelang.record.keep import Keeper
+    from mergelang.record.remember import renew
+
+    for output in plan.outputs:
+        if output.current:
+            renew(plan, output)
+    if all(output.current for output in plan.outputs):
+        from mergelang.run.events import nothing_to_do
+
+        outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
+        for event in nothing_to_do(outputs) if listener else ():
+            listener(event)
+        return
     from mergelang.run.execute import execute
 
-    execute(plan, memory=memory, recorder=Keeper(plan), **options)
+    execute(plan, memory=memory, listener=listener, recorder=Keeper(plan), **options)
 
 
-def _choose(program: "Program", names: Sequence[str]) -> tuple[Any, ...]:
+def _choose(
+    program: "Program", names: Sequence[str], into: Path | str | None = None
+) -> "tuple[Destination, ...]":
+    """The outputs of these names, all without; the only one written to `into` if that is given."""
     known = {output.text: output for output in program.outputs}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError("E1005", name=unknown[0], known=", ".join(known) or "none")
     if not program.outputs:
         raise UsageError("E1006", recipe=program.tree.source.name)
-    return tuple(known[name] for name in dict.fromkeys(names)) if names else program.outputs
+    chosen = tuple(known[name] for name in dict.fromkeys(names)) if names else program.outputs
+    if into is None:
+        return chosen
+    if len(chosen) != 1:
+        raise UsageError("E1004", count=len(chosen))
+    return (replace(chosen[0], path=str(Path(into).absolute()), text=str(into)),)

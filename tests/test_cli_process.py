@@ -51,21 +51,27 @@ def test_the_module_is_the_command(folder):
     assert call(folder, "chek").returncode == 2
 
 
-def test_an_interrupted_run_ends_with_130_and_leaves_nothing(folder):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_ends_with_130_and_the_next_one_goes_on(folder, name):
     # The events of a hundred layers do not fit a pipe, so the run waits until they are read.
     process = subprocess.Popen(
-        [*MERGELANG, "run", "mix.merge", "-o", "stopped", "--json"], cwd=folder, env=ENVIRONMENT,
+        [*MERGELANG, "run", "mix.merge", "-o", name, "--json"], cwd=folder, env=ENVIRONMENT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while json.loads(process.stdout.readline())["event"] != "TensorDone":
         pass
-    assert list(folder.glob("stopped*"))
-    process.send_signal(signal.SIGINT)
+    assert [each.name for each in folder.glob(f"{name}*")] == [f"{name}.partial"]
+    process.send_signal(getattr(signal, name))
     rest, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == "interrupted: outputs are whole or as they were before\n"
-    assert json.loads(rest.splitlines()[-1])["event"] == "RunFailed"
-    assert not list(folder.glob("stopped*"))
+    left, failed = map(json.loads, rest.splitlines()[-2:])
+    assert (left["event"], failed["event"]) == ("Left", "RunFailed")
+    assert [each.name for each in folder.glob(f"{name}*")] == [f"{name}.partial"]
+    again = call(folder, "run", "mix.merge", "-o", name)
+    assert again.returncode == 0
+    assert re.match(rf"{name}: goes on, [1-9]\d* of 903 tensors, .* done already\n", again.stderr)
+    assert [each.name for each in folder.glob(f"{name}*")] == [name]
 
 
 def test_a_reader_that_leaves_is_not_an_error(folder):

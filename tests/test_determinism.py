@@ -103,7 +103,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def usual_bytes(every) -> dict[str, str]:
-    mergelang.load(every / "test.merge").run(threads=1, block=1 << 16)
+    mergelang.load(every / "test.merge").run(threads=1, block=1 << 16, fresh=True)
     return bytes_of(every)
 
 
@@ -122,7 +122,7 @@ MIB = 1 << 20
     ids=str,
 )
 def test_every_operator_gives_the_same_bytes_however_the_work_is_cut(every, usual_bytes, cut):
-    mergelang.load(every / "test.merge").run(**cut)
+    mergelang.load(every / "test.merge").run(**cut, fresh=True)
     assert bytes_of(every) == usual_bytes
 
 
@@ -131,7 +131,7 @@ def test_every_operator_gives_the_same_bytes_on_a_lesser_cpu(every, usual_bytes,
     """Without the built code, too, which the usual bytes come from where a compiler is."""
     settings = {"ATEN_CPU_CAPABILITY": capability, "MERGELANG_NATIVE": "0"}
     subprocess.run(
-        [sys.executable, "-m", "mergelang", "run", str(every / "test.merge")],
+        [sys.executable, "-m", "mergelang", "run", "--fresh", str(every / "test.merge")],
         check=True, capture_output=True, env={**os.environ, **settings},
     )  # fmt: skip
     assert bytes_of(every) == usual_bytes

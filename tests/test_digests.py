@@ -9,8 +9,9 @@ import pytest
 from blake3 import blake3
 
 from mergelang.errors import RunError
+from mergelang.files import facts_of
 from mergelang.store import digests
-from mergelang.store.digests import BLAKE3, LEAF, SHA256, digest, facts_of, identity, known
+from mergelang.store.digests import BLAKE3, LEAF, SHA256, digest, identity, known
 
 
 @pytest.fixture

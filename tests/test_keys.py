@@ -10,7 +10,6 @@ from mergelang.ops import registry
 from mergelang.ops.registry import operators
 from mergelang.plan.cost import order
 from mergelang.plan.keys import derivation, value_key
-from mergelang.plan.lower import Lowering
 from tests.checkpoints import write_model
 
 
@@ -38,8 +37,7 @@ def derivations(folder: Path, expression: str, options: str = "", head: str = HE
     names |= {str(folder / n / "model.safetensors"): d for n, d in (digests or {}).items()}
     names = {path: digest for path, digest in names.items() if digest}
     return {
-        task.name: derivation(output.node, task.name, task.type, plan.checkpoints, names)
-        for task in output.tasks
+        task.name: derivation(task, names) for task in output.tasks
     }
 
 
@@ -138,11 +136,9 @@ def whole_key(folder: Path, expression: str, name: str = "model.layers.0.mlp.up_
     """The key of the one call on whole tensors within a tensor."""
     plan = planned(folder, f'{HEAD}output "out" = {expression}\n')
     names = {str(f): f.parent.name for c in plan.checkpoints.values() for f in c.files}
-    lowering = Lowering(plan.checkpoints)
-    root = lowering.value(plan.outputs[0].node, name).expr
-    (expr,) = [each for each in order(root) if each.op == "whole"]
-    type = plan.outputs[0].node.term.inventory[name]
-    return value_key(expr, type, lowering.calls, names)
+    (task,) = [each for each in plan.outputs[0].tasks if each.name == name]
+    (expr,) = [each for each in order(task.root) if each.op == "whole"]
+    return value_key(expr, task.type, task, names)
 
 
 def test_the_value_of_a_call_on_whole_tensors_outlives_what_is_done_with_it(folder, monkeypatch):

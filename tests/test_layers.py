@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mergelang"
 
-BASE = {"errors", "folders", "source", "tensors", "wording"}
+BASE = {"errors", "files", "source", "tensors", "wording"}
 CORE = {"lang", "ops", "models", "store"}
 ALLOWED: dict[str, set[str]] = {
     "errors": {"source", "wording"},
-    "folders": set(),
+    "files": set(),
     "source": set(),
     "tensors": set(),
     "wording": {"errors", "source"},
@@ -45,7 +45,7 @@ OWNERS = {
     "huggingface_hub": {"models"},
     "yaml": {"interop"},
     "blake3": {"store", "plan", "run"},
-    "platformdirs": {"folders"},
+    "platformdirs": {"files"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,7 @@ def test_the_record_lists_every_file_with_its_size(folder):
 
 def test_the_same_run_gives_the_same_folder(folder):
     first = {each.name: each.read_bytes() for each in run(folder, "soup").iterdir()}
+    shutil.rmtree(folder / "out")
     assert {each.name: each.read_bytes() for each in run(folder, "soup").iterdir()} == first
 
 

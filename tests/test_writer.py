@@ -16,6 +16,8 @@ from mergelang.plan.origin import Seal
 from mergelang.run.writer import LEAF, Folder
 from mergelang.tensors import TensorType
 
+HEAD = {"run": "one", "inputs": {}}
+
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12
 ).filter(lambda name: name != "__metadata__")  # which a header has for itself
@@ -30,7 +32,7 @@ def write(path: Path, tensors: dict[str, TensorType], limit: int = 10**9) -> dic
     """Writes random bytes for each tensor through the folder; gives the bytes."""
     files = shards(tensors.items(), limit)
     folder = Folder(path, files)
-    folder.open()
+    folder.open(HEAD)
     rng = np.random.default_rng(0)
     data = {}
     for name, kind in tensors.items():
@@ -40,6 +42,7 @@ def write(path: Path, tensors: dict[str, TensorType], limit: int = 10**9) -> dic
     folder.write_headers(Seal())
     table = index(files)
     folder.add({"model.safetensors.index.json": table} if table else {})
+    folder.add({"mergelang.json": json.dumps({"files": folder.files()}).encode()})
     folder.publish()
     return data
 
@@ -101,11 +104,12 @@ def test_bytes_arrive_where_the_header_says(tmp_path):
 
 def test_an_unfinished_shard_cannot_be_opened(tmp_path):
     folder = Folder(tmp_path / "m", shards([("x", TensorType("F32", (8,)))], 10**9))
-    folder.open()
+    folder.open(HEAD)
     folder.tensor("x").open_span(0)(memoryview(bytes(32)))
+    unfinished = tmp_path / "m.partial" / "model" / "model.safetensors"
     with pytest.raises(Exception, match=r"(?i)header"):
-        safe_open(tmp_path / "m.partial" / "model.safetensors", framework="np").__enter__()
-    folder.discard()
+        safe_open(unfinished, framework="np").__enter__()
+    folder.leave()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,7 +117,7 @@ def test_the_old_folder_stays_whole_until_the_new_one_replaces_it(tmp_path):
     path = tmp_path / "m"
     write(path, {"old": TensorType("F32", (2,))})
     folder = Folder(path, shards([("new", TensorType("F32", (2,)))], 10**9))
-    folder.open()
+    folder.open(HEAD)
     folder.tensor("new").open_span(0)(memoryview(bytes(8)))
     assert set(read(path)) == {"old"}
     folder.write_headers(Seal())
@@ -128,7 +132,7 @@ def test_the_digest_of_a_tensor_does_not_depend_on_how_its_bytes_came(tmp_path):
     digests = set()
     for step, order in [(LEAF, (0, 1)), (100_003, (1, 0)), (4096, (0, 1)), (5 * LEAF, (1, 0))]:
         folder = Folder(tmp_path / "m", shards([("x", kind)], 10**9))
-        folder.open()
+        folder.open(HEAD)
         sink = folder.tensor("x")
         middle = 2 * LEAF if step != 100_003 else LEAF + 4711
         spans = [(0, middle), (middle, len(data))]
@@ -137,7 +141,7 @@ def test_the_digest_of_a_tensor_does_not_depend_on_how_its_bytes_came(tmp_path):
             for at in range(first, last, step):
                 write_to(memoryview(data[at : min(at + step, last)]))
         digests.add(sink.digest)
-        folder.discard()
+        folder.leave()
     leaves = [blake3(data[at : at + LEAF]).digest() for at in range(0, len(data), LEAF)]
     assert digests == {blake3(b"".join(leaves)).hexdigest()}
 
@@ -146,4 +150,4 @@ def test_a_place_that_cannot_be_written_is_said_with_its_reason(tmp_path):
     (tmp_path / "file").write_text("")
     folder = Folder(tmp_path / "file" / "m", shards([("x", TensorType("F32", (2,)))], 10**9))
     with pytest.raises(RunError, match=r"cannot write .*file.*: Not a directory"):
-        folder.open()
+        folder.open(HEAD)

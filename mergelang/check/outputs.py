@@ -169,15 +169,20 @@ def _foreign(output: Destination) -> Iterable[Diagnostic]:
     if not path.is_dir():
         yield Diagnostic("E0812", output.span, {"text": output.text, "file": path.name})
         return
-    ours = _ours(path)
-    foreign = sorted(
-        str(each.relative_to(path))
-        for each in path.rglob("*")
-        if not each.is_dir() and str(each.relative_to(path)) not in ours
-    )
+    foreign = foreign_files(path)
     if foreign:
         facts = {"text": output.text, "names": listed(foreign, 3)}
         yield Diagnostic("E0811", output.span, facts)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """The files in a folder, if it is there, that its own record does not say we wrote."""
+    ours = _ours(folder)
+    return sorted(
+        str(each.relative_to(folder))
+        for each in folder.rglob("*")
+        if not each.is_dir() and str(each.relative_to(folder)) not in ours
+    )
 
 
 def _ours(folder: Path) -> set[str]:

@@ -18,6 +18,7 @@ from mergelang.check.usage import Usage
 from mergelang.check.value import UNKNOWN, File, Opened, Value
 from mergelang.check.wanted import Wanted
 from mergelang.errors import InputError, RecipeError
+from mergelang.files import facts_below
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import Reference, local_path, parse_reference
@@ -186,7 +187,9 @@ class _File:
         if shared.sources and (open, reference) not in shared.opened:
             shared.opened[open, reference] = None
             try:
-                found = shared.opened[open, reference] = open(reference)
+                before = facts_below(reference.path) if reference.path else {}
+                found = replace(open(reference), facts=before)
+                shared.opened[open, reference] = found
                 shared.checkpoints[reference] = found
             except InputError as error:
                 self.report.extend([error.at(span)])

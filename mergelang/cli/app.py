@@ -111,6 +111,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
     argument("--memory", metavar="SIZE", type=parse_size, default=None,
              help="bounds the resident memory of the process (default: 1GiB)"),
     argument("--threads", metavar="N", type=parse_count, help="default: the usable cores"),
+    argument("--fresh", action="store_true", help="starts over, keeps nothing of earlier runs"),
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
     argument("--dry-run", action="store_true", help="shows the plan and writes nothing"),
     argument("--json", dest="as_json", action="store_true",
@@ -119,7 +120,15 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 )  # fmt: skip
 def run_command(options: Any) -> None:
     """Runs a recipe: writes all its outputs, or those named."""
-    planned = _load(options).plan(options.outputs, into=options.into)
+    recipe = _load(options)
+    if not (options.fresh or options.dry_run):
+        done = recipe.up_to_date(options.outputs, into=options.into)
+        if done:
+            from mergelang.cli.progress import up_to_date
+
+            up_to_date(done, options.as_json)
+            return
+    planned = recipe.plan(options.outputs, into=options.into, fresh=options.fresh)
     if options.dry_run:
         from mergelang.plan.memory import check_memory
 
@@ -128,12 +137,12 @@ def run_command(options: Any) -> None:
         return
     from mergelang import api
     from mergelang.cli import show
-    from mergelang.cli.progress import listener
+    from mergelang.cli.progress import ending_as_interrupted, listener
 
     show.warnings(planned.graph.program.warnings, as_json=options.as_json)
-    with listener(options.as_json) as listen:
+    with listener(options.as_json) as listen, ending_as_interrupted():
         api.run(
-            planned, memory=options.memory, threads=options.threads,
+            planned, memory=options.memory, threads=options.threads, fresh=options.fresh,
             allow_nonfinite=options.allow_nonfinite, listener=listen,
         )  # fmt: skip
 

@@ -1,10 +1,12 @@
 """The events of a run: a line for each output, on a terminal under them a bar; or JSON lines."""
 
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from mergelang.draw.units import size
+from mergelang.check.program import Destination
+from mergelang.draw.units import counted, size
 from mergelang.draw.words import path_shortened
 from mergelang.run import events
 
@@ -16,7 +18,7 @@ NAME = 24
 def listener(as_json: bool) -> Iterator[events.Listener]:
     """A listener for a run, which tidies up after itself."""
     if as_json:
-        yield lambda event: print(events.to_json(event), flush=True)
+        yield _json
     elif sys.stderr.isatty():
         with _bar() as listen:
             yield listen
@@ -24,11 +26,44 @@ def listener(as_json: bool) -> Iterator[events.Listener]:
         yield _line
 
 
+def _json(event: events.Event) -> None:
+    """One line in one write, which an interrupt does not cut in two."""
+    sys.stdout.write(events.to_json(event) + "\n")
+    sys.stdout.flush()
+
+
 def _line(event: events.Event) -> None:
     if isinstance(event, events.OutputDone):
         rate = event.nbytes / max(event.seconds, 1e-3)
         took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"
         print(f"{event.output}: {took}", file=sys.stderr)
+    elif isinstance(event, events.UpToDate):
+        print(f"{event.output}: up to date", file=sys.stderr)
+    elif isinstance(event, events.Resumed):
+        done = f"{event.tensors:,} of {counted(event.of, 'tensor')}, {size(event.nbytes)}"
+        print(f"{event.output}: goes on, {done} done already", file=sys.stderr)
+    elif isinstance(event, events.Left) and event.tensors:
+        done = f"{event.tensors:,} of {counted(event.of, 'tensor')} are done"
+        print(f"{event.output}: {done}, the next run goes on from there", file=sys.stderr)
+    elif isinstance(event, events.Noted):
+        print(f"warning[{event.code}]: {event.message}", file=sys.stderr)
+
+
+def up_to_date(outputs: Sequence[Destination], as_json: bool) -> None:
+    """Tells the events of a run that finds all outputs as they should be."""
+    with listener(as_json) as listen:
+        for event in events.nothing_to_do((each.text, each.path) for each in outputs):
+            listen(event)
+
+
+@contextmanager
+def ending_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

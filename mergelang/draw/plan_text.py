@@ -11,7 +11,7 @@ from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
 from mergelang.plan.lower import absent, arm_of
-from mergelang.plan.plan import COMPUTE, EQUAL, PROCESS, OutputPlan, Plan, Task
+from mergelang.plan.plan import COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -57,6 +57,8 @@ def _disk(folder: Path, needed: int, free: int) -> str:
 
 
 def _output(graph: Graph, output: OutputPlan) -> list[str]:
+    if output.current:
+        return [f"{output.destination.text}: up to date, {counted(len(output.tasks), 'tensor')}"]
     dtypes = "+".join(dict.fromkeys(task.type.dtype for task in output.tasks))
     shards = len(output.shards)
     files = "one file" if shards == 1 else f"{shards} shards"
@@ -95,7 +97,15 @@ def groups(graph: Graph, output: OutputPlan) -> dict[tuple[str, int, str], list[
 
 
 def reason(graph: Graph, node: Node, task: Task) -> str:
-    """Why a tensor is computed or copied, in the recipe's own words."""
+    """Why a tensor is computed or copied: what has changed, and the recipe's own words."""
+    if task.action == KEEP:
+        return "as they lie there, unchanged"
+    if task.change:
+        return f"{task.change}: {_work(graph, node, task)}"
+    return _work(graph, node, task)
+
+
+def _work(graph: Graph, node: Node, task: Task) -> str:
     at, _ = effective(node, task.name)
     if task.action == EQUAL:
         return "not a number that merges: copied if all inputs agree"
@@ -141,6 +151,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {
                 "output": output.destination.text,
                 "path": str(output.path),
+                "up_to_date": output.current,
                 "bytes_read": output.bytes_read,
                 "bytes_written": output.bytes_written,
                 "shards": [{"file": s.file, "bytes": s.size} for s in output.shards],
@@ -167,5 +178,6 @@ def _task(graph: Graph, output: OutputPlan, task: Task) -> dict[str, Any]:
         "action": task.action,
         "passes": task.passes,
         "bytes_read": task.reads,
+        "change": task.change or None,
         "why": reason(graph, output.node, task),
     }

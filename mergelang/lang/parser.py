@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lark import Lark
 
-from mergelang.folders import cache_folder
+from mergelang.files import cache_folder
 
 _PACKAGE = Path(__file__).parent.parent
 

@@ -6,13 +6,14 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from mergelang.errors import InputError
+from mergelang.files import Facts
 from mergelang.models.config import layer_count
 from mergelang.models.headers import read_header
 from mergelang.models.reference import Reference
@@ -44,7 +45,8 @@ _roles = lru_cache(maxsize=4096)(roles_of)  # of names whose numbers are all 0: 
 class Checkpoint:
     """An opened model. `files` hold its weights; `extents` say where each tensor lies in them.
 
-    `config` is None for a bare safetensors file.
+    `config` is None for a bare safetensors file. `facts` are those of the folder and all its files
+    (or of the one file) by path, from before anything in them was read.
     """
 
     reference: Reference
@@ -53,6 +55,7 @@ class Checkpoint:
     extents: Mapping[str, Extent]
     config: Mapping[str, Any] | None
     sidecars: tuple[Path, ...]
+    facts: Mapping[str, Facts] = field(default_factory=dict, kw_only=True)
 
     @property
     def architecture(self) -> str:

@@ -3,22 +3,22 @@
 Two tensors of one key have the same bytes. A key is made of the expression with all its numbers,
 the versions of the operators that made it, the output's type and, for each stored tensor, the
 digest of its file and its byte range; what calls a linear algebra library, of the arithmetic, too.
-Nothing is read here, and no key is made before someone asks for it.
+Nothing is read here, and no key is made before someone asks for it. The text of an expression is
+made once for all tensors of its pattern.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from mergelang.graph.node import Node
-from mergelang.models.checkpoint import Checkpoint
-from mergelang.models.reference import Reference
-from mergelang.ops.expr import Expr, Extent
+from mergelang.ops.expr import Draw, Expr, Extent
 from mergelang.plan.arithmetic import arithmetic
-from mergelang.plan.cost import order, stored_by
-from mergelang.plan.lower import Call, Lowering, leaves, merges
-from mergelang.tensors import TensorType
+from mergelang.plan.cost import order
+from mergelang.plan.lower import Call
+from mergelang.plan.plan import Task
+from mergelang.tensors import Binding, TensorType
 
 ENGINE = 1
 """The version of what all operators stand on: elementwise steps, reductions, random streams, and
@@ -44,52 +44,43 @@ class Derivation(NamedTuple):
     operators: tuple[str, ...]
 
 
-def derivation(
-    node: Node,
-    name: str,
-    type: TensorType,
-    checkpoints: Mapping[Reference, Checkpoint],
-    digests: Mapping[str, str],
-) -> Derivation | None:
-    """The derivation of tensor `name` of a node, written as `type`.
+def derivation(task: Task, digests: Mapping[str, str]) -> Derivation | None:
+    """The derivation of the tensor of a task.
 
     `digests` are those of the files by path, with their kind (`store.digests.identity`). None
     where one of the files behind the tensor has none yet.
     """
+    text, extents, names, operators = "", task.sources, (), ()
+    if task.root is not None:
+        written = _written(task.root, task.makers)
+        text, extents, names = written.text, written.extents, written.names
+        made = {f"{call.operator} {call.version}" for call in task.makers}
+        operators = (*sorted(made), *_arithmetic(written))
     try:
-        if not merges(type.dtype):
-            stored = [_leaf(extent, digests) for extent in leaves(node, name, checkpoints)]
-            return _derivation(type, "\n".join(stored), stored, ())
-        lowering = Lowering(checkpoints)
-        root = lowering.value(node, name).expr
-        text, stored, versions = _written(root, lowering.calls, digests)
-        versions |= {f"{call.operator} {call.version}" for call in lowering.calls}
-        return _derivation(type, text, stored, versions)
+        stored, leaves = _bound(extents, names, task.binding, digests)
     except _NoDigest:
         return None
+    key = _digest(f"tensor {task.type}", text, *leaves, *operators)
+    return Derivation(key, _digest(*sorted(set(stored))), operators)
 
 
 def value_key(
-    expr: Expr, type: TensorType, calls: Iterable[Call], digests: Mapping[str, str]
+    expr: Expr, type: TensorType, task: Task, digests: Mapping[str, str]
 ) -> str | None:
-    """The key of the value of an expression inside the tensor of type `type`; None as above.
+    """The key of the value that an expression has within a task's tensor; None as above.
 
-    `calls` are those of the lowering that made it. The type tells its shape, which an expression
-    does not know by itself; its dtype has no part in it.
+    The type is that of the value: an expression does not know its shape by itself.
     """
+    written = _written(expr, task.makers)
     try:
-        text, _, versions = _written(expr, calls, digests)
+        _, leaves = _bound(written.extents, written.names, task.binding, digests)
     except _NoDigest:
         return None
-    return _digest(f"value {type.shape}", text, *sorted(versions))
+    return _digest(f"value {type}", written.text, *leaves, *_arithmetic(written))
 
 
-def _derivation(
-    type: TensorType, text: str, stored: Iterable[str], versions: Iterable[str]
-) -> Derivation:
-    operators = tuple(sorted(versions))
-    key = _digest(f"tensor {type}", text, *operators)
-    return Derivation(key, _digest(*sorted(set(stored))), operators)
+def _arithmetic(written: "_Written") -> tuple[str, ...]:
+    return (arithmetic(),) if written.whole else ()
 
 
 def _digest(*parts: str) -> str:
@@ -97,30 +88,57 @@ def _digest(*parts: str) -> str:
     return blake3(text.encode()).hexdigest()[:40]
 
 
-def _written(
-    root: Expr, calls: Iterable[Call], digests: Mapping[str, str]
-) -> tuple[str, list[str], set[str]]:
-    """An expression as text, one line a node; its stored tensors; the arithmetic it hangs on."""
+def _bound(
+    extents: Iterable[Extent], names: Iterable[str], binding: Binding, digests: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """The stored tensors of an expression, by file's digest and byte range; those and the names."""
+    stored = []
+    for symbol in extents:
+        extent = binding.extent(symbol)
+        if extent.path not in digests:
+            raise _NoDigest(extent.path)
+        last = extent.offset + extent.type.nbytes
+        stored.append(f"{digests[extent.path]} {extent.offset}..{last} {extent.type}")
+    return stored, [*stored, *(binding.name(each) for each in names)]
+
+
+class _Written(NamedTuple):
+    """An expression as text, one line a node, in which stored tensors and names are numbered in the
+    order in which they come. `whole`: it calls a linear algebra library."""
+
+    text: str
+    extents: tuple[Extent, ...]
+    names: tuple[str, ...]
+    whole: bool
+
+
+@lru_cache(maxsize=1024)
+def _written(root: Expr, calls: tuple[Call, ...]) -> _Written:
     numbers: dict[Expr, int] = {}
-    lines, stored, versions = [], [], set()
+    extents: dict[Extent, int] = {}
+    names: dict[str, int] = {}
+    lines, whole = [], False
     makers = None
+
+    def said(attr: Any) -> str:
+        if isinstance(attr, Extent):
+            return f"stored {extents.setdefault(attr, len(extents))}"
+        if isinstance(attr, Draw):
+            return f"draw {attr.key.hex()} {names.setdefault(attr.tensor, len(names))}"
+        if isinstance(attr, tuple):
+            return f"({', '.join(map(said, attr))})"
+        return "" if attr is None else repr(attr)
+
     for expr in order(root):
         numbers[expr] = len(numbers)
-        extent = stored_by(expr)
-        if extent is not None:
-            attr = _leaf(extent, digests)
-            stored.append(attr)
-            attr += f" {expr.attr[1:]}" if expr.op == "factor" else ""
-        else:
-            attr = "" if expr.attr is None else repr(expr.attr)
-        line = f"{expr.op} {expr.kind} {attr} {[numbers[arg] for arg in expr.args]}"
+        args = [numbers[arg] for arg in expr.args]
+        line = f"{expr.op} {expr.kind} {said(expr.attr)} {args}"
         if expr.op in FUNCTIONS:
             makers = makers if makers is not None else _makers(calls)
             line += f" {sorted(makers.get(expr, ()))}"
-            if expr.op == "whole":
-                versions.add(arithmetic())
+            whole |= expr.op == "whole"
         lines.append(line)
-    return "\n".join(lines), stored, versions
+    return _Written("\n".join(lines), tuple(extents), tuple(names), whole)
 
 
 def _makers(calls: Iterable[Call]) -> dict[Expr, set[str]]:
@@ -138,11 +156,3 @@ def _makers(calls: Iterable[Call]) -> dict[Expr, set[str]]:
                 found.setdefault(expr, set()).add(f"{call.operator} {call.version}")
             stack.extend(expr.args)
     return found
-
-
-def _leaf(extent: Extent, digests: Mapping[str, str]) -> str:
-    """A stored tensor by its file's digest and its byte range."""
-    if extent.path not in digests:
-        raise _NoDigest(extent.path)
-    last = extent.offset + extent.type.nbytes
-    return f"{digests[extent.path]} {extent.offset}..{last} {extent.type}"

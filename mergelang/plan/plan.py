@@ -20,12 +20,13 @@ from mergelang.ops.expr import Expr, Extent
 from mergelang.ops.layout import Pick
 from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
-from mergelang.plan.lower import Lowering, leaves, merges
+from mergelang.plan.lower import Call, Lowering, leaves, merges
 from mergelang.plan.origin import Origin, origin_of
 from mergelang.plan.pattern import pattern
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
+KEEP, RESUME = "keep", "resume"
 
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
@@ -35,11 +36,16 @@ class Task(NamedTuple):
     """One output tensor, independent of all others.
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
-    same tensor of the other inputs, `compute` evaluates. `passes` over the tensor, `reads` in bytes
-    over all passes, `holds` bytes of whole tensors held while it is computed, `rows` elements of a
-    block where whole rows stay together, else 0, `sources` the stored tensors of a copy, the one
-    that is copied first. `root` is the expression of what is computed, shared by all tensors of its
-    pattern, with what its symbols stand for in this one.
+    same tensor of the other inputs, `compute` evaluates, `keep` copies the tensor from the output
+    as it was written before, `resume` looks at what an interrupted run has written; both do what
+    `instead` says where its `digest` does not hold any more. `change` says why a tensor is not
+    kept, where the output was written before.
+
+    `passes` over the tensor, `reads` in bytes over all passes, `holds` bytes of whole tensors held
+    while it is computed, `rows` elements of a block where whole rows stay together, else 0,
+    `sources` the stored tensors of a copy, the one that is copied first. `root` is the expression
+    of what is computed, shared by all tensors of its pattern, with what its symbols stand for in
+    this one; `makers` are the calls of operators that made it.
     """
 
     name: str
@@ -52,6 +58,10 @@ class Task(NamedTuple):
     sources: tuple[Extent, ...] = ()
     root: Expr | None = None
     binding: Binding = UNBOUND
+    makers: tuple[Call, ...] = ()
+    digest: str = ""
+    instead: "Task | None" = None
+    change: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -61,7 +71,10 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class OutputPlan:
-    """One output folder: its tasks in the order of the model, its files, what it drops and why."""
+    """One output folder: its tasks in the order of the model, its files, what it drops and why.
+
+    `current`: it lies there as the recipe wants it, and a run leaves it alone.
+    """
 
     destination: Destination
     node: Node
@@ -71,6 +84,7 @@ class OutputPlan:
     sidecars: tuple[Path, ...]
     dropped: Mapping[str, int]
     origin: Origin
+    current: bool = False
 
     @property
     def path(self) -> Path:
@@ -78,11 +92,11 @@ class OutputPlan:
 
     @property
     def bytes_read(self) -> int:
-        return sum(task.reads for task in self.tasks)
+        return 0 if self.current else sum(task.reads for task in self.tasks)
 
     @property
     def bytes_written(self) -> int:
-        return sum(shard.size for shard in self.shards)
+        return 0 if self.current else sum(shard.size for shard in self.shards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,23 +182,27 @@ def tasks(
             continue
         found = pattern(node, name, checkpoints)
         if found is None:
-            yield _task(name, type, Lowering(checkpoints).value(node, name).expr)
+            yield _task(node, name, type, Lowering(checkpoints))
             continue
         model = models.get((type, found.key))
         if model is None:
             lowering = Lowering(checkpoints, found.extents, found.names)
-            model = _task(name, type, lowering.value(node, name).expr)
+            model = _task(node, name, type, lowering)
             models[type, found.key] = model
         binding = Binding(tuple(found.extents), tuple(found.names))
         stored = tuple(map(binding.extent, model.sources))
         yield model._replace(name=name, sources=stored, binding=binding)
 
 
-def _task(name: str, type: TensorType, root: Expr) -> Task:
+def _task(node: Node, name: str, type: TensorType, lowering: Lowering) -> Task:
+    root = lowering.value(node, name).expr
     if root.op == "load" and root.attr.type.dtype == type.dtype:
         return Task(name, type, COPY, 1, type.nbytes, sources=(root.attr,))
     passes, reads, holds = cost(root, type)
-    return Task(name, type, COMPUTE, passes, reads, holds, row_block(root, type), (), root)
+    return Task(
+        name, type, COMPUTE, passes, reads, holds, row_block(root, type), (), root,
+        makers=tuple(lowering.calls),
+    )  # fmt: skip
 
 
 def donor_of(term: Term) -> Term | None:

@@ -7,6 +7,7 @@ from mergelang.plan.origin import Origin, Seal, root_of
 from mergelang.plan.plan import OutputPlan, Plan
 from mergelang.record.card import card
 from mergelang.record.record import RECORD, record
+from mergelang.record.remember import remember
 from mergelang.store import digests as store
 
 
@@ -25,6 +26,10 @@ class Keeper:
     ) -> Mapping[str, bytes]:
         readme = {"README.md": card(self._plan, output)}
         return {**readme, RECORD: record(output, seal, "", folder, files, readme)}
+
+
+    def remember(self, output: OutputPlan, seal: Seal, folder: Path) -> None:
+        remember(self._plan, output, seal, folder)
 
 
 def source_digests(origin: Origin) -> dict[Path, str]:

@@ -14,7 +14,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from mergelang.folders import cache_folder
+from mergelang.files import cache_folder
 
 SOURCE = Path(__file__).with_name("native.c")
 

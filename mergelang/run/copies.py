@@ -1,6 +1,7 @@
 """Tensors that only move: copied by the kernel, hashed on the way, never through arithmetic."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mergelang.run.writer import TensorFile
 
 SPAN_BYTES = 16 << 20
 _CHUNK = 1 << 20
+
 
 class Copy:
     """Copies the first of `sources` to `sink`; further sources must hold the same bytes."""
@@ -32,6 +34,7 @@ class Copy:
         self.type = sources[0].type
         self._source, *self._others = sources
         self._allow = allow_nonfinite
+        self._in_place = False
         self.finished = False
 
     def spans(self) -> range:
@@ -42,7 +45,9 @@ class Copy:
         last = min(self.type.nbytes, first + SPAN_BYTES)
         path, offset = self._source.path, self._source.offset
         self.files.will_read(path, offset + first, last - first)
-        copied = self.sink.copy_from(self.files.descriptor(path), offset, first, last)
+        copied = self._in_place or self.sink.copy_from(
+            self.files.descriptor(path), offset, first, last
+        )
         write = self.sink.open_span(first, store=not copied)
         data = np.empty(min(_CHUNK, last - first), dtype=np.uint8)
         other = np.empty(len(data) if self._others else 0, dtype=np.uint8)
@@ -76,3 +81,18 @@ class Copy:
                 "E0903", tensor=self.name, path=self._source.path,
                 position=position + start // width, value="NaN or infinity",
             )  # fmt: skip
+
+
+class Kept(Copy):
+    """Copies a tensor that was written before, or with `in_place` only looks at it.
+
+    Where it cannot be read any more the copy ends; its digest tells.
+    """
+
+    def __init__(self, *arguments: Any, in_place: bool, **options: Any):
+        super().__init__(*arguments, allow_nonfinite=True, **options)
+        self._in_place = in_place
+
+    def run_span(self, machine: Any, number: int) -> None:
+        with suppress(RunError):
+            super().run_span(machine, number)

@@ -1,13 +1,17 @@
 """What a run says while it runs: frozen events, each one JSON line. Readers: bar, TUI, `--json`.
 
 A run is RunStarted, then for each output OutputStarted, TensorDone for each tensor, Progress now
-and then, OutputDone; last RunDone or RunFailed. Bytes and seconds are totals of the run so far.
+and then, OutputDone, or UpToDate alone; last RunDone or RunFailed. Of an output that an earlier run
+began, Resumed comes after OutputStarted; of one that fails, Left. Noted may come at any time.
+Bytes and seconds are totals of the run so far.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import IO, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,41 @@ class OutputStarted:
     path: str
     tensors: int
     bytes_written: int
+
+
+@dataclass(frozen=True)
+class UpToDate:
+    """The output lies there as the recipe wants it, and is left alone."""
+
+    output: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An interrupted run has done `tensors` of the output already; they are looked at again."""
+
+    output: str
+    tensors: int
+    of: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Left:
+    """The output is not finished; `tensors` of it are kept for the next run, which goes on."""
+
+    output: str
+    tensors: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that the run dealt with by itself: the code and the sentence of a warning."""
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -70,8 +109,18 @@ class RunFailed:
 
 
 Event: TypeAlias = (
-    RunStarted | OutputStarted | TensorDone | Progress | OutputDone | RunDone | RunFailed
+    RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone | Progress
+    | OutputDone | RunDone | RunFailed
 )
+
+def nothing_to_do(outputs: Iterable[tuple[str, str]]) -> Iterator[Event]:
+    """The events of a run whose outputs, names and paths, are all up to date."""
+    outputs = tuple(outputs)
+    yield RunStarted(tuple(name for name, _ in outputs), 0, 0, 0, 0)
+    for name, path in outputs:
+        yield UpToDate(name, path)
+    yield RunDone(0, 0, 0.0, 0)
+
 
 Listener: TypeAlias = Callable[[Event], None]
 
@@ -79,3 +128,34 @@ Listener: TypeAlias = Callable[[Event], None]
 def to_json(event: Event) -> str:
     """One line: the event's fields, with its kind first."""
     return json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
+
+
+class Log:
+    """Writes events to a file as long as one is open, first the beginning of run and output.
+
+    A file that cannot be written is let be: it is there to be looked at.
+    """
+
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+        self._before: list[Event] = []
+
+    def tell(self, event: Event) -> None:
+        if self._file is None:
+            self._before.append(event)
+            return
+        with suppress(OSError):
+            self._file.write(to_json(event) + "\n")
+
+    def open(self, path: Path) -> None:
+        with suppress(OSError):
+            self._file = path.open("w", buffering=1, encoding="utf-8")
+        for event in self._before:
+            self.tell(event)
+        del self._before[1:]  # RunStarted stays, for the next output
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None

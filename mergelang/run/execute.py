@@ -8,18 +8,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from mergelang.errors import MergelangError
+from mergelang.errors import Diagnostic, MergelangError
+from mergelang.files import Facts
 from mergelang.plan.memory import BUFFERS, check_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import COMPUTE, PROCESS, OutputPlan, Plan
+from mergelang.plan.plan import COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
 from mergelang.run import events
-from mergelang.run.copies import Copy
+from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
 from mergelang.run.reduce import UNIT
+from mergelang.run.resume import head, inputs_of, refuse_changed, tasks_left
 from mergelang.run.workers import Control, Pool, Result, Work
-from mergelang.run.writer import Folder
+from mergelang.run.writer import EVENTS, Folder
 from mergelang.wording import message
 
 BLOCK = {Crew: 1 << 17, Pool: 1 << 18}
@@ -38,6 +40,9 @@ class Recorder(Protocol):
     ) -> Mapping[str, bytes]:
         """Files about it, of a folder that is complete but for them. `files`: names and sizes."""
 
+    def remember(self, output: OutputPlan, seal: Seal, folder: Path) -> None:
+        """Called with the complete folder, before that takes its place."""
+
 
 class Digests:
     """The recorder of a run that says nothing but what the tensors are."""
@@ -48,6 +53,9 @@ class Digests:
     def documents(self, *facts: Any) -> Mapping[str, bytes]:
         return {}
 
+    def remember(self, *facts: Any) -> None:
+        pass
+
 
 def execute(
     plan: Plan,
@@ -56,6 +64,7 @@ def execute(
     threads: int | None = None,
     processes: bool | None = None,
     block: int | None = None,
+    fresh: bool = False,
     allow_nonfinite: bool = False,
     listener: events.Listener | None = None,
     control: Control | None = None,
@@ -66,16 +75,17 @@ def execute(
     `memory` bounds the resident size of the process in bytes (default 1 GiB); `threads` is by
     default the number of usable cores, and are `processes` of their own where those can be forked;
     `block` (elements, a multiple of 16,384) is chosen to fit.
-    None of them changes a byte. Raises RunError or Cancelled; an output is then either whole or as
-    it was before.
+    None of them changes a byte. What an interrupted run has done is taken over, unless `fresh`.
+    Raises RunError or Cancelled; an output is then either whole or as it was before.
     """
     memory = check_memory(plan, memory)
     threads = threads or usable_cores()
     team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
     block = block or _block(plan, memory, threads, BLOCK[team])
     run = _Run(
-        plan, memory, block, team, threads, listener or (lambda event: None), control or Control()
-    )
+        plan, memory, block, team, threads, listener or (lambda event: None), control or Control(),
+        fresh,
+    )  # fmt: skip
     run.tell(
         events.RunStarted(
             tuple(output.destination.text for output in plan.outputs),
@@ -86,6 +96,9 @@ def execute(
     files = Files()
     try:
         for output in plan.outputs:
+            if output.current:
+                run.tell(events.UpToDate(output.destination.text, str(output.path)))
+                continue
             run.output(output, files, allow_nonfinite, recorder or Digests())
         read, seconds = run.bytes_read, run.seconds
         run.tell(events.RunDone(read, run.bytes_written, seconds, resident()))
@@ -105,12 +118,12 @@ class _Run:
 
     def __init__(
         self, plan: Plan, memory: int, block: int, team: type[Pool] | type[Crew], threads: int,
-        listener: events.Listener, control: Control,
+        listener: events.Listener, control: Control, fresh: bool,
     ):  # fmt: skip
-        self.plan, self.memory, self.block = plan, memory, block
+        self.plan, self.memory, self.block, self.fresh = plan, memory, block, fresh
         self._team, self._threads = team, threads
         self._listener, self.control = listener, control
-        self._telling = Lock()
+        self._telling, self._log = Lock(), events.Log()
         self._workers: Pool | Crew | None = None
         self._memory = resident()
         self._read = 0  # by the workers of outputs that are done
@@ -120,7 +133,12 @@ class _Run:
     def tell(self, event: events.Event) -> None:
         """Tells an event; they come from several threads, and are told one at a time."""
         with self._telling:
+            self._log.tell(event)
             self._listener(event)
+
+    def note(self, code: str, **facts: Any) -> None:
+        """Tells of something that the run deals with by itself."""
+        self.tell(events.Noted(code, message(Diagnostic(code, facts=facts))))
 
     @property
     def seconds(self) -> float:
@@ -137,11 +155,20 @@ class _Run:
         name, total = output.destination.text, output.bytes_written
         self.tell(events.OutputStarted(name, str(output.path), len(output.tasks), total))
         folder = Folder(output.path, output.shards)
+        inputs = inputs_of(self.plan, output)
         digests: dict[str, str] = {}
+        todo: list[Task] = []
+        again: list[Task] = []
 
         def done(made: Result) -> None:
-            task = output.tasks[made.number]
+            task = todo[made.number]
+            if task.digest not in ("", made.digest):  # not the bytes that were written once
+                self.note("W2001", output=name, tensor=task.name)
+                again.append(task.instead)
+                return
             digests[task.name] = made.digest
+            if task.action != RESUME:
+                folder.journal.add(task.name, made.digest)
             self.bytes_written += task.nbytes
             self.tell(
                 events.TensorDone(
@@ -151,22 +178,27 @@ class _Run:
             self.progress()
 
         try:
-            folder.open()
+            todo = self._begin(output, folder, inputs)
             budget = max(0, self.memory - PROCESS)
 
             def tick() -> None:
                 folder.start_writeback()
+                folder.journal.tick()
                 self.measure()
                 self.progress()
 
-            self._workers = self._team(
-                output.tasks,
-                lambda number: self._job(output, number, folder, files, allow_nonfinite),
-                lambda: Machine(max(self.block, self.plan.rows), files),
-                self._threads, done, self.control, budget, tick,
-            )  # fmt: skip
-            self._workers.run()
-            self._read, self._workers = self.bytes_read, None
+            def make(number: int) -> Work:
+                return self._job(todo[number], folder, files, allow_nonfinite)
+
+            while todo:
+                self._workers = self._team(
+                    todo, make, lambda: Machine(max(self.block, self.plan.rows), files),
+                    self._threads, done, self.control, budget, tick,
+                )  # fmt: skip
+                self._workers.run()
+                self._read, self._workers = self.bytes_read, None
+                folder.journal.wait()
+                todo, again = again, []
             digests = {task.name: digests[task.name] for task in output.tasks}
             with ThreadPoolExecutor(1) as beside:
                 syncing = beside.submit(folder.sync_data)
@@ -174,12 +206,32 @@ class _Run:
                 syncing.result()
             folder.write_headers(seal)
             folder.add(output.documents, output.sidecars)
-            folder.add(recorder.documents(output, seal, folder.partial, folder.files()))
+            folder.add(recorder.documents(output, seal, folder.model, folder.files()))
+            recorder.remember(output, seal, folder.model)
+            refuse_changed(inputs)
             folder.publish()
         except BaseException:
-            folder.discard()
+            self.tell(events.Left(name, folder.leave(), len(output.tasks)))
             raise
+        finally:
+            self._log.close()
         self.tell(events.OutputDone(name, str(output.path), total, round(self.seconds - began, 3)))
+
+    def _begin(
+        self, output: OutputPlan, folder: Folder, inputs: Mapping[str, Facts]
+    ) -> list[Task]:
+        """Opens the folder; gives what there is to do in it."""
+        name = output.destination.text
+        refuse_changed(inputs)
+        known, why = folder.open(head(output, inputs), self.fresh)
+        self._log.open(folder.partial / EVENTS)
+        if why:
+            self.note("W2002", output=name, why=why)
+        todo = tasks_left(output, folder, known)
+        if known:
+            nbytes = sum(task.nbytes for task in todo if task.action == RESUME)
+            self.tell(events.Resumed(name, len(known), len(todo), nbytes))
+        return todo
 
     def progress(self) -> None:
         self.tell(
@@ -191,15 +243,17 @@ class _Run:
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
     def _job(
-        self, output: OutputPlan, number: int, folder: Folder, files: Files, allow_nonfinite: bool
+        self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool
     ) -> Work:
-        task = output.tasks[number]
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
             return Job(
                 task.name, task.root, task.type, sink, block=self.block, files=files,
                 binding=task.binding, allow_nonfinite=allow_nonfinite,
             )  # fmt: skip
+        if task.action in (KEEP, RESUME):
+            in_place = task.action == RESUME
+            return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
 
 

@@ -1,114 +1,247 @@
-"""Writes one output folder: beside its place as `NAME.partial`, then put there in one step.
+"""Writes one output folder: beside its place, in `NAME.partial`, then put there in one step.
 
-Shards are preallocated, tensors written by position from any thread, headers last, so that an
-unfinished shard cannot be opened. All is synced before the rename, and the old folder stays whole
-until then.
+`NAME.partial` holds the new folder as `model`, the journal, the events of the run and the lock; in
+the moment of the exchange, where the system cannot do it in one step, the old one as `old`. Shards
+are preallocated, tensors written by position from any thread or process, headers last, so that an
+unfinished shard cannot be opened. All is synced before the exchange, and the old folder stays whole
+until then. What an earlier run has left is taken over where it is of the same run.
 """
 
-import ctypes
-import errno
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
-from mergelang.errors import RunError
+from mergelang.check.outputs import foreign_files
+from mergelang.errors import MergelangError, RunError
 from mergelang.plan.layout import Shard
 from mergelang.plan.origin import Seal
+from mergelang.run import disk, journal, lock
+from mergelang.run.journal import Journal
 from mergelang.store.digests import LEAF, of_leaves
-from mergelang.tensors import TensorType
+from mergelang.tensors import Extent, TensorType
+
+MODEL, OLD, EVENTS = "model", "old", "events.jsonl"
+
+OURS = {MODEL, OLD, EVENTS, lock.FILE, journal.FILE, journal.FILE + ".new"}
+"""What we put into `NAME.partial`."""
 
 
 class Folder:
-    """The folder of one output while it is written."""
+    """The folder of one output while it is written. `path` is its place; a link is followed."""
 
     def __init__(self, path: Path, shards: tuple[Shard, ...]):
-        self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.path = Path(os.path.realpath(path))
+        self.partial = partial_of(self.path)
+        self.model = self.partial / MODEL
         self._shards = {shard.file: shard for shard in shards}
         self._places = {name: shard for shard in shards for name in shard.tensors}
         self._descriptors: dict[str, int] = {}
+        self._lock: int | None = None
+        self._mine = False
+        self.journal = Journal(self.partial / journal.FILE, self.sync_data)
 
-    def open(self) -> None:
-        """Makes the partial folder anew, with every shard at its full size."""
-        with _told(self.partial):
-            if self.partial.exists():
-                shutil.rmtree(self.partial)
-            self.partial.mkdir(parents=True)
-            for shard in self._shards.values():
-                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-                descriptor = os.open(self.partial / shard.file, flags, 0o644)
-                self._descriptors[shard.file] = descriptor
-                _preallocate(descriptor, shard.size)
+    def open(self, head: Mapping[str, Any], fresh: bool = False) -> tuple[dict[str, str], str]:
+        """Makes the partial folder ready, with every shard at its full size and without a header.
+
+        `head` says of what run it is. Gives the digests of the tensors that an earlier run of the
+        same has written there, and, where one of another run was there instead, why it is not
+        continued; neither with `fresh`. Raises RunError: another process writes it (E2002), it is
+        not ours (E2003).
+        """
+        refuse_foreign(self.partial)
+        self._lock = lock.acquire(self.partial)
+        self._mine = True
+        self._recover()
+        known, why = ({}, "") if fresh else resumed(self.partial / journal.FILE, head)
+        self.journal.records = len(known)
+        if not known:
+            disk.remove(self.model)
+        disk.make_folder(self.model)
+        for each in self.model.iterdir():  # documents of a run that ended late
+            if each.name not in self._shards:
+                disk.remove(each)
+        for shard in self._shards.values():
+            path = self.model / shard.file
+            descriptor = self._descriptors[shard.file] = disk.open_file(path)
+            disk.write(path, descriptor, bytes(8), 0)
+            disk.preallocate(path, descriptor, shard.size)
+        self.sync_data()
+        disk.sync_path(self.model)
+        self.journal.begin(head, known)
+        disk.sync_path(self.partial.parent)
+        return known, why
 
     def tensor(self, name: str) -> "TensorFile":
         """Where the bytes of a tensor go."""
         shard = self._places[name]
-        path = self.partial / shard.file
+        path = self.model / shard.file
         return TensorFile(
             self._descriptors[shard.file], path, shard.offsets[name], shard.tensors[name]
         )
 
+    def extent(self, name: str) -> Extent:
+        """Where a tensor lies in the partial folder."""
+        shard = self._places[name]
+        path = str(self.model / shard.file)
+        return Extent(path, shard.offsets[name], shard.tensors[name])
+
     def start_writeback(self) -> None:
         """Lets the kernel begin to write what is there: the sync at the end then finds little."""
         for descriptor in self._descriptors.values():
-            _write_back(descriptor)
+            disk.start_writeback(descriptor)
 
     def sync_data(self) -> None:
         """Waits until all that is written lies on the disk."""
-        for shard in self._shards.values():
-            with _told(self.partial / shard.file):
-                os.fsync(self._descriptors[shard.file])
+        for file, descriptor in self._descriptors.items():
+            disk.sync(self.model / file, descriptor)
 
     def write_headers(self, seal: Seal) -> None:
         """Makes the shards readable: the data is synced before its header, then the header."""
         self.sync_data()
-        for shard in self._shards.values():
-            with _told(self.partial / shard.file):
-                descriptor = self._descriptors[shard.file]
-                os.pwrite(descriptor, shard.header(seal), 0)
-                os.fsync(descriptor)
+        for file, descriptor in self._descriptors.items():
+            disk.write(self.model / file, descriptor, self._shards[file].header(seal), 0)
+            disk.sync(self.model / file, descriptor)
 
     def add(self, documents: Mapping[str, bytes], copies: tuple[Path, ...] = ()) -> None:
         """Writes small files, and copies those that come along; documents win over copies."""
         for source in copies:
-            with _told(source):
-                if source.name not in documents:
-                    shutil.copyfile(source, self.partial / source.name)
+            if source.name not in documents:
+                with disk.told(source):
+                    data = source.read_bytes()
+                disk.put(self.model / source.name, data)
         for name, data in documents.items():
-            with _told(self.partial / name), open(self.partial / name, "wb") as file:
-                file.write(data)
+            disk.put(self.model / name, data)
 
     def files(self) -> dict[str, int]:
         """Every file written so far, with its size."""
-        return {p.name: p.stat().st_size for p in sorted(self.partial.iterdir())}
+        return {p.name: p.stat().st_size for p in sorted(self.model.iterdir())}
 
     def publish(self) -> None:
-        """Syncs everything and puts the folder in its place, in exchange for the old one."""
-        self.close()
-        with _told(self.path):
-            for each in self.partial.iterdir():
-                _sync(each)
-            _sync(self.partial)
-            if not self.path.exists():
-                os.rename(self.partial, self.path)
-            else:
-                _exchange(self.partial, self.path)
-                shutil.rmtree(self.partial)
-            _sync(self.path.parent)
+        """Puts the complete folder in its place, in exchange for the old one.
 
-    def close(self) -> None:
+        Raises RunError (E2004) where files have come into the old one that are not ours: it then
+        stays, and the new one waits for the next run.
+        """
+        self._close_files()
+        disk.sync_path(self.model)
+        self.journal.publish()
+        self._refuse_strangers(self.path)
+        if not self.path.exists():
+            disk.rename(self.model, self.path)
+        elif disk.exchange(self.model, self.path):
+            try:
+                self._refuse_strangers(self.model)
+            except RunError:
+                disk.exchange(self.model, self.path)
+                raise
+        else:
+            disk.rename(self.path, self.partial / OLD)
+            try:
+                self._refuse_strangers(self.partial / OLD)
+            except RunError:
+                disk.rename(self.partial / OLD, self.path)
+                raise
+            disk.rename(self.model, self.path)
+        disk.sync_path(self.partial)
+        disk.sync_path(self.path.parent)
+        self._remove()
+
+    def leave(self) -> int:
+        """Ends after a failure: what is done stays for the next run, if there is any of it.
+
+        Gives the number of tensors that stay. The output's place is as it was.
+        """
+        if not self._mine:
+            return 0
+        try:
+            self.journal.wait()
+            self.journal.record()
+        except MergelangError:
+            pass  # What failed before fails again; what was recorded until then holds.
+        self._close_files()
+        left = self.journal.records
+        if left:
+            self.journal.close()
+            lock.release(self._lock)
+        else:
+            try:
+                self._remove()
+            except MergelangError:
+                lock.release(self._lock)
+        return left
+
+    def _recover(self) -> None:
+        """Ends an exchange of two steps that a crash came between."""
+        old = self.partial / OLD
+        if old.exists():
+            if self.path.exists():
+                disk.remove(old)
+            else:
+                disk.rename(old, self.path)
+                disk.sync_path(self.path.parent)
+
+    def _refuse_strangers(self, folder: Path) -> None:
+        strangers = foreign_files(folder)
+        if strangers:
+            raise RunError("E2004", path=str(self.path), names=", ".join(strangers[:3]),
+                           partial=str(self.partial))  # fmt: skip
+
+    def _close_files(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
 
-    def discard(self) -> None:
-        """Removes what was written; the output's place is as it was."""
-        self.close()
-        shutil.rmtree(self.partial, ignore_errors=True)
+    def _remove(self) -> None:
+        """Removes the partial folder, the lock last."""
+        self.journal.close()
+        remove_partial(self.partial)
+        lock.release(self._lock)
+
+
+def partial_of(path: Path) -> Path:
+    """Where an output is written before it takes its place."""
+    path = Path(os.path.realpath(path))
+    return path.with_name(path.name + ".partial")
+
+
+def refuse_foreign(partial: Path) -> None:
+    """RunError (E2003) where something else than our own lies in the way."""
+    with disk.told(partial):
+        if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
+            raise RunError("E2003", path=str(partial), names=None)
+        names = sorted(each.name for each in partial.iterdir()) if partial.exists() else []
+    strangers = [name for name in names if name not in OURS]
+    if strangers:
+        raise RunError("E2003", path=str(partial), names=", ".join(strangers[:3]))
+
+
+def resumed(path: Path, head: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    """The records of a journal if it is of the run that `head` says; else none, and why."""
+    found = journal.read(path)
+    if found is None:
+        return {}, ""
+    was, records, published = found
+    if not records or (published and was != head):
+        return {}, ""
+    if was.get("run") != head["run"]:
+        return {}, "it is of another recipe"
+    for name, facts in head["inputs"].items():
+        if was.get("inputs", {}).get(name) != facts:
+            return {}, f"{name} has changed"
+    return (records, "") if was == head else ({}, "other inputs were there")
+
+
+def remove_partial(partial: Path) -> None:
+    """Removes what we have put into a partial folder, the lock last."""
+    for name in sorted(OURS - {lock.FILE}):
+        disk.remove(partial / name)
+    disk.remove(partial / lock.FILE)
+    with suppress(OSError):  # the next run waits for the lock already
+        os.rmdir(partial)
 
 
 class TensorFile:
@@ -147,7 +280,7 @@ class TensorFile:
 
     def copy_from(self, source: int, offset: int, first: int, last: int) -> bool:
         """Lets the kernel copy bytes `first` to `last` of the tensor; False where it cannot."""
-        return _kernel_copy(
+        return disk.kernel_copy(
             source, self._descriptor, last - first, offset + first, self._offset + first
         )
 
@@ -160,100 +293,8 @@ class TensorFile:
         return of_leaves(self._leaves)
 
     def _read(self, at: int) -> bytes:
-        with _told(self._path):
+        with disk.told(self._path):
             return os.pread(self._descriptor, min(LEAF, self.nbytes - at), self._offset + at)
 
     def _store(self, data: memoryview, at: int) -> None:
-        done = 0
-        with _told(self._path):
-            while done < len(data):
-                done += os.pwrite(self._descriptor, data[done:], self._offset + at + done)
-
-
-def _kernel_copy(source: int, target: int, count: int, read_at: int, write_at: int) -> bool:
-    """Copies between files inside the kernel. False where the system or file system cannot."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    done = 0
-    while done < count:
-        try:
-            at = read_at + done, write_at + done
-            moved = os.copy_file_range(source, target, count - done, *at)
-        except OSError:
-            return False
-        if not moved:
-            return False
-        done += moved
-    return True
-
-
-class _told:
-    """Turns an OSError into a RunError that names the file and the reason."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise RunError(
-                "E0907", path=str(error.filename or self._path), reason=error.strerror or str(error)
-            ) from error
-
-
-def _preallocate(descriptor: int, size: int) -> None:
-    """Takes the room on the disk now, so that a full disk is known before the work."""
-    if hasattr(os, "posix_fallocate") and size:
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-            return
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise
-    os.ftruncate(descriptor, size)
-
-
-_SYNC_FILE_RANGE_WRITE = 2
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _write_back(descriptor: int) -> None:
-    """Starts writing dirty pages of a file; nothing where the system has no call for that."""
-    try:
-        call = _library().sync_file_range
-    except (OSError, AttributeError):
-        return
-    call(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Swaps two folders atomically; where the system cannot, moves the old one aside first."""
-    try:
-        renameat2 = _library().renameat2
-    except (OSError, AttributeError):
-        renameat2 = None
-    if renameat2 is not None:
-        paths = os.fsencode(new), os.fsencode(old)
-        if not renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE):
-            return
-    aside = old.with_name(old.name + ".old")
-    os.rename(old, aside)
-    os.rename(new, old)
-    os.rename(aside, new)
+        disk.write(self._path, self._descriptor, data, self._offset + at)

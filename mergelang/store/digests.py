@@ -15,12 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from blake3 import blake3
 
 from mergelang.errors import RunError
-from mergelang.folders import cache_folder
+from mergelang.files import Facts, cache_folder, facts_of
 from mergelang.store.whole import write_whole
 
 LEAF = 1 << 20
@@ -35,20 +34,6 @@ _TICK = 20_000_000
 """Nanoseconds after which a file that is changed again has another time of change for sure."""
 
 _HUB_BLOB = re.compile(r"[0-9a-f]{64}")
-
-
-class Facts(NamedTuple):
-    """What a file is known by, beside its path."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-def facts_of(path: Path | str) -> Facts:
-    """The facts of a file as it is now. Raises OSError."""
-    found = os.stat(path)
-    return Facts(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def of_leaves(leaves: Iterable[bytes]) -> str:

@@ -62,8 +62,9 @@ one tensor of the output's shape, in the dtype in which it was given its inputs.
         "cannot write {path}: {reason}",
         help=("make room or choose another place with `-o`, then run again",),
         explain="""\
-Writing failed: the disk is full, or the folder may not be written. The partial folder was removed
-and the output's place is as it was before the run.
+Writing failed: the disk is full, or the folder may not be written. The output's place is as it was
+before the run. What was done until then waits in `NAME.partial`, and the next run goes on from
+there.
 """,
     ),
     "E0908": Kind(

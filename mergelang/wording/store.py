@@ -12,4 +12,51 @@ was read may be half of the old file and half of the new one, so it is not used.
 is as it was before the run.
 """,
     ),
+    "E2002": Kind(
+        "{output} is being written by process {process}",
+        help=("wait until it has ended, or stop it: what it has done is kept",),
+        explain="""\
+One run at a time writes an output. The lock ends with the process that holds it, however it ends;
+there is nothing to remove by hand.
+""",
+    ),
+    "E2003": Kind(
+        "{path} is in the way: it is no unfinished run",
+        help=(
+            "it holds {names}, which mergelang did not put there",
+            "move it away, or write the output to another place with `-o`",
+        ),
+        explain="""\
+An output is written beside its place, in `NAME.partial`, before it takes its place. Something else
+has that name: it is left as it is, and nothing is run.
+""",
+    ),
+    "E2004": Kind(
+        "{path} holds files that mergelang did not write: {names}",
+        help=(
+            "move them away and run again: the new output waits, complete, in {partial}",
+        ),
+        explain="""\
+A folder with files of somebody else is never replaced. These came while the run went on, so the new
+output is complete and waits beside its place: once they are elsewhere, a run only has to look at
+what is there and puts it in place.
+""",
+    ),
+    "W2001": Kind(
+        "tensor {tensor} of {output} is not what was written there: it is made anew",
+        explain="""\
+What has not changed is copied from the output as it was, what an interrupted run has done is used
+by the next one, and the digest is taken on the way. Here it is not the one of what was written: the
+file was changed or damaged since. The tensor is made from the inputs, so the new output is right;
+the disk may not be.
+""",
+    ),
+    "W2002": Kind(
+        "the unfinished run of {output} is not continued: {why}",
+        explain="""\
+An interrupted run leaves what it has done in `NAME.partial`, and the next run of the same recipe
+goes on from there. This one is another: another recipe, other values of its params, another version
+of an operator, or an input whose file has changed. So it begins anew.
+""",
+    ),
 }

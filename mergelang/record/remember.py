@@ -1,0 +1,64 @@
+"""What is remembered of an output that was written, for the runs that come after it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mergelang import __version__
+from mergelang.check.program import Destination, Program
+from mergelang.files import Facts, facts_of
+from mergelang.ops.registry import operators
+from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.keys import ENGINE, derivation
+from mergelang.plan.origin import Seal, exact_text
+from mergelang.plan.plan import OutputPlan, Plan, Task
+from mergelang.plan.previous import known_digests
+from mergelang.store.digests import of_bytes
+from mergelang.store.outputs import Made, Written, load, save
+from mergelang.tensors import Extent
+
+
+def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
+    """Keeps how an output came to be that lies complete in a folder, soon at its own place."""
+    known = known_digests(plan)
+    places = {name: shard for shard in output.shards for name in shard.tensors}
+    tensors: dict[str, Made] = {}
+    for task in output.tasks:
+        made = derivation(_original(task), known)
+        if made is not None:
+            shard = places[task.name]
+            place = Extent(str(output.path / shard.file), shard.offsets[task.name], task.type)
+            tensors[task.name] = Made(place, seal.tensors[task.name], *made)
+    files = {each.name: facts_of(each) for each in folder.iterdir()}
+    request = request_of(plan.graph.program, output.destination)
+    save(Written(output.path, request, _inputs(plan), files, tensors))
+
+
+def _original(task: Task) -> Task:
+    """What a task does where nothing of the tensor is there."""
+    while task.instead is not None:
+        task = task.instead
+    return task
+
+
+def renew(plan: Plan, output: OutputPlan) -> None:
+    """Keeps that an output is what the recipe wants as it is written now."""
+    written = load(output.path, tensors=True)
+    if written is not None:
+        request = request_of(plan.graph.program, output.destination)
+        save(replace(written, request=request, inputs=_inputs(plan)))
+
+
+def _inputs(plan: Plan) -> dict[str, Facts]:
+    """The facts of all that a recipe's models are made of, from before they were read."""
+    return {path: facts for each in plan.checkpoints.values() for path, facts in each.facts.items()}
+
+
+def request_of(program: Program, output: Destination) -> str:
+    """A digest of all that is asked for, as it is written."""
+    said = [
+        __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
+        *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
+        *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
+        *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),
+    ]  # fmt: skip
+    return of_bytes("\0".join(said).encode())
