@@ -21,7 +21,7 @@ def weighed(command: list[str], every: float = 0.05) -> tuple[float, int]:
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0
     while every:
-        peak = max(peak, sum(map(_share, _family(child.pid))))
+        peak = max(peak, sum(map(_share, family(child.pid))))
         try:
             child.wait(every)
             break
@@ -34,7 +34,8 @@ def weighed(command: list[str], every: float = 0.05) -> tuple[float, int]:
     return seconds, peak
 
 
-def _family(process: int) -> list[int]:
+def family(process: int) -> list[int]:
+    """A process and all below it."""
     found = [process]
     for each in found:
         try:
