@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -159,6 +159,8 @@ class _Run:
         digests: dict[str, str] = {}
         todo: list[Task] = []
         again: list[Task] = []
+        beside = ThreadPoolExecutor(1)  # its thread begins with the first use, after the workers
+        writing: Future[None] | None = None
 
         def done(made: Result) -> None:
             task = todo[made.number]
@@ -182,7 +184,9 @@ class _Run:
             budget = max(0, self.memory - PROCESS)
 
             def tick() -> None:
-                folder.start_writeback()
+                nonlocal writing
+                if writing is None or writing.done():  # it waits where the disk is behind
+                    writing = beside.submit(folder.start_writeback)
                 folder.journal.tick()
                 self.measure()
                 self.progress()
@@ -200,10 +204,9 @@ class _Run:
                 folder.journal.wait()
                 todo, again = again, []
             digests = {task.name: digests[task.name] for task in output.tasks}
-            with ThreadPoolExecutor(1) as beside:
-                syncing = beside.submit(folder.sync_data)
-                seal = recorder.seal(output, digests)
-                syncing.result()
+            syncing = beside.submit(folder.sync_data)
+            seal = recorder.seal(output, digests)
+            syncing.result()
             folder.write_headers(seal)
             folder.add(output.documents, output.sidecars)
             folder.add(recorder.documents(output, seal, folder.model, folder.files()))
@@ -214,6 +217,7 @@ class _Run:
             self.tell(events.Left(name, folder.leave(), len(output.tasks)))
             raise
         finally:
+            beside.shutdown()
             self._log.close()
         self.tell(events.OutputDone(name, str(output.path), total, round(self.seconds - began, 3)))
 

@@ -208,7 +208,7 @@ def from_the_disk(bench: Bench, names: list[str], count: int) -> Iterator[tuple[
 
 def first(bench: Bench, name: str, count: int) -> list[float]:
     """What it costs on top that the sources were never hashed before."""
-    from mergelang.folders import cache_folder
+    from mergelang.files import cache_folder
 
     warm(bench.inputs(name))
     known = bench.ours(name)[0]
