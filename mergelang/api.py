@@ -55,18 +55,29 @@ class Recipe:
         return build(self.check(sources=sources))
 
     def plan(
-        self, outputs: Sequence[str] = (), *, into: Path | str | None = None, fresh: bool = False
+        self,
+        outputs: Sequence[str] = (),
+        *,
+        into: Path | str | None = None,
+        fresh: bool = False,
+        cache: str = "auto",
+        cache_limit: int | None = None,
     ) -> "Plan":
         """What a run would do, from headers alone. `outputs` names some of them; all by default.
 
         `into` writes the only output there instead. What an earlier run has written is kept as far
-        as nothing has changed, unless `fresh`. Raises RecipeError, UsageError.
+        as nothing has changed, unless `fresh`. `cache` says which values are kept for later runs
+        and taken from earlier ones: "auto" (what costs more to compute than to read back), "all" or
+        "none"; `cache_limit` bounds the store in bytes (default 20 GB). Raises RecipeError,
+        UsageError.
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
+        from mergelang.plan.cached import with_cache
         from mergelang.plan.plan import plan
         from mergelang.plan.previous import with_previous
         from mergelang.record.current import with_current
+        from mergelang.store.blobs import LIMIT
 
         program = self.check()
         chosen = _choose(program, outputs, into)
@@ -76,7 +87,8 @@ class Recipe:
                 raise RecipeError(problems)
         with _no_collection():
             made = plan(build(replace(program, outputs=chosen)))
-            return made if fresh else with_current(with_previous(made))
+            made = made if fresh else with_current(with_previous(made))
+            return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None
@@ -102,6 +114,8 @@ class Recipe:
         processes: bool | None = None,
         block: int | None = None,
         fresh: bool = False,
+        cache: str = "auto",
+        cache_limit: int | None = None,
         allow_nonfinite: bool = False,
         listener: "Listener | None" = None,
         control: "Control | None" = None,
@@ -109,13 +123,13 @@ class Recipe:
         """Runs the recipe and gives back the plan that was run.
 
         Outputs that are up to date are left alone, and what has not changed of others is kept,
-        unless `fresh`. `memory` in bytes bounds the process (default 1 GiB). Of the `threads`
-        (default: one a core) each is a process of its own, unless other threads run here or
-        `processes` is false: then they share this process, and take turns. `listener` takes the
-        events of `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError,
-        RunError, Cancelled.
+        unless `fresh`; `cache` as for `plan`. `memory` in bytes bounds the process (default 1 GiB).
+        Of the `threads` (default: one a core) each is a process of its own, unless other threads
+        run here or `processes` is false: then they share this process, and take turns. `listener`
+        takes the events of `mergelang.run.events`, `control` pauses and cancels. Raises
+        RecipeError, RunError, Cancelled.
         """
-        plan = self.plan(outputs, into=into, fresh=fresh)
+        plan = self.plan(outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit)
         run(
             plan, memory=memory, threads=threads, processes=processes, block=block, fresh=fresh,
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,

@@ -12,6 +12,10 @@ import torch
 
 from mergelang.api import load
 from mergelang.cli.app import main
+from mergelang.plan import cached
+from mergelang.run import job
+from mergelang.store import rates
+from mergelang.store.blobs import Blobs
 from tests.checkpoints import write_model
 from tests.interpret import read_tensors
 
@@ -63,3 +67,25 @@ def test_masks_in_front_of_task_arithmetic_are_dare(tmp_path):
 
 def test_the_recipe_of_the_example_package_is_formatted():
     assert main(["fmt", "--check", str(EXAMPLES / "operator" / "clipped.merge")]) == 0
+
+
+def test_the_cheap_step_after_the_costly_one_is_run_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "store"))
+    monkeypatch.setattr(cached, "MOMENT", 0)  # the matrices are small: each would not be worth it
+    monkeypatch.setattr(rates, "FUNCTION", 1e-4)
+    for seed, name in enumerate(("base", "math", "text")):
+        write_model(tmp_path / "lab/models/seed0" / name, seed=seed)
+    shutil.copy(EXAMPLES / "again.merge", tmp_path)
+    called = []
+    kernel = job.kernel
+    monkeypatch.setattr(job, "kernel", lambda name: called.append(name) or kernel(name))
+    load(tmp_path / "again.merge").run(threads=1)
+    matrices = [each for each in called if each.endswith(":tsv")]
+    assert len(matrices) == 30 and len(Blobs().entries()) == 30
+    called.clear()
+    changed = load(tmp_path / "again.merge", {"strength": "0.5"})
+    tasks = changed.plan().outputs[0].tasks
+    assert {task.action for task in tasks if "self_attn" not in task.name} == {"keep"}
+    assert all(task.stored for task in tasks if "self_attn" in task.name)
+    changed.run(threads=1)
+    assert called == []

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from mergelang.cli import proof
 from mergelang.cli.arguments import (
+    CACHE,
+    FRESH,
     INTO,
     JSON,
     NO_SOURCES,
@@ -88,10 +90,17 @@ def fmt(options: Any) -> int:
     return format_files(options.recipes, check=options.check, diff=options.diff)
 
 
-@command(RECIPE, OUTPUTS, INTO, SETTINGS, JSON)
+def _plan(options: Any) -> Any:
+    return _load(options).plan(
+        options.outputs, into=options.into, fresh=options.fresh, cache=options.cache,
+        cache_limit=options.cache_limit,
+    )  # fmt: skip
+
+
+@command(RECIPE, OUTPUTS, INTO, SETTINGS, FRESH, *CACHE, JSON)
 def plan(options: Any) -> None:
     """Shows what a run would do: tensors, passes, bytes, memory, disk."""
-    _show_plan(_load(options).plan(options.outputs, into=options.into), options.as_json)
+    _show_plan(_plan(options), options.as_json)
 
 
 def _show_plan(planned: Any, as_json: bool) -> None:
@@ -111,7 +120,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
     argument("--memory", metavar="SIZE", type=parse_size, default=None,
              help="bounds the resident memory of the process (default: 1GiB)"),
     argument("--threads", metavar="N", type=parse_count, help="default: the usable cores"),
-    argument("--fresh", action="store_true", help="starts over, keeps nothing of earlier runs"),
+    FRESH, *CACHE,
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
     argument("--dry-run", action="store_true", help="shows the plan and writes nothing"),
     argument("--json", dest="as_json", action="store_true",
@@ -120,15 +129,14 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 )  # fmt: skip
 def run_command(options: Any) -> None:
     """Runs a recipe: writes all its outputs, or those named."""
-    recipe = _load(options)
     if not (options.fresh or options.dry_run):
-        done = recipe.up_to_date(options.outputs, into=options.into)
+        done = _load(options).up_to_date(options.outputs, into=options.into)
         if done:
             from mergelang.cli.progress import up_to_date
 
             up_to_date(done, options.as_json)
             return
-    planned = recipe.plan(options.outputs, into=options.into, fresh=options.fresh)
+    planned = _plan(options)
     if options.dry_run:
         from mergelang.plan.memory import check_memory
 
@@ -257,3 +265,17 @@ def tui(options: Any) -> None:
     from mergelang.tui.app import run as open_view
 
     open_view(options.recipe, dict(options.settings))
+
+
+@command(
+    argument("what", metavar="WHAT", help="ls, size, prune, clear or verify"),
+    argument("--keep", metavar="SIZE", type=parse_size, default=None,
+             help="prune: removes values, those used least recently first, down to this size "
+                  "(default: 20GB)"),
+    JSON,
+)  # fmt: skip
+def cache(options: Any) -> int:
+    """Lists, checks or removes the values that runs keep for later ones."""
+    from mergelang.cli.store import cache as do
+
+    return do(options.what, options.keep, options.as_json)

@@ -36,6 +36,13 @@ def parse_setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def parse_cache(text: str) -> str:
+    """Which values `--cache` keeps."""
+    if text not in ("auto", "all", "none"):
+        raise UsageError("E1007", text=text, what="choice", example="`auto`, `all` or `none`")
+    return text
+
+
 RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
 OUTPUTS = argument(
     "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
@@ -45,6 +52,14 @@ SETTINGS = argument(
     default=[], help="sets a param; may be repeated",
 )  # fmt: skip
 INTO = argument("-o", dest="into", metavar="DIR", help="where to write the only output instead")
+FRESH = argument("--fresh", action="store_true", help="starts over, takes over no earlier output")
+CACHE = (
+    argument("--cache", metavar="WHICH", type=parse_cache, default="auto",
+             help="values kept for later runs: auto (the default: what costs more to compute than "
+                  "to read back), all or none"),
+    argument("--cache-limit", metavar="SIZE", type=parse_size, default=None,
+             help="bounds the store of values (default: 20GB)"),
+)  # fmt: skip
 NO_SOURCES = argument(
     "--no-sources", action="store_true", help="looks at the text alone, at no model"
 )

@@ -11,7 +11,7 @@ from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
 from mergelang.plan.lower import absent, arm_of
-from mergelang.plan.plan import COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
+from mergelang.plan.plan import CACHED, COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -26,7 +26,21 @@ def plan_text(plan: Plan) -> str:
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
+    lines += _cache(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
+
+
+def _cache(plan: Plan) -> list[str]:
+    """What the run puts into the store, by what it takes to compute and to read back."""
+    tasks = [task for output in plan.outputs for task in output.tasks if task.keeps]
+    if not tasks or plan.cache is None:
+        return []
+    nbytes, seconds = sum(task.keeps for task in tasks), sum(task.seconds for task in tasks)
+    back = plan.cache.back(nbytes)
+    return [
+        f"store: keeps {size(nbytes)} of {counted(len(tasks), 'tensor')}, about {seconds:.3g} s of "
+        f"work; {back:.3g} s to write and read back"
+    ]
 
 
 def memory(plan: Plan) -> str:
@@ -100,6 +114,8 @@ def reason(graph: Graph, node: Node, task: Task) -> str:
     """Why a tensor is computed or copied: what has changed, and the recipe's own words."""
     if task.action == KEEP:
         return "as they lie there, unchanged"
+    if task.action == CACHED:
+        return "from the store"
     if task.change:
         return f"{task.change}: {_work(graph, node, task)}"
     return _work(graph, node, task)
@@ -107,6 +123,8 @@ def reason(graph: Graph, node: Node, task: Task) -> str:
 
 def _work(graph: Graph, node: Node, task: Task) -> str:
     at, _ = effective(node, task.name)
+    if task.stored:
+        return f"with values from the store: {label(graph, at)}"
     if task.action == EQUAL:
         return "not a number that merges: copied if all inputs agree"
     if task.action != COMPUTE:
@@ -179,5 +197,7 @@ def _task(graph: Graph, output: OutputPlan, task: Task) -> dict[str, Any]:
         "passes": task.passes,
         "bytes_read": task.reads,
         "change": task.change or None,
+        "values_stored": task.stored,
+        "bytes_kept": task.keeps,
         "why": reason(graph, output.node, task),
     }

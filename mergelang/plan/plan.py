@@ -26,7 +26,7 @@ from mergelang.plan.pattern import pattern
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
-KEEP, RESUME = "keep", "resume"
+KEEP, CACHED, RESUME = "keep", "cached", "resume"
 
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
@@ -37,9 +37,11 @@ class Task(NamedTuple):
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates, `keep` copies the tensor from the output
-    as it was written before, `resume` looks at what an interrupted run has written; both do what
-    `instead` says where its `digest` does not hold any more. `change` says why a tensor is not
-    kept, where the output was written before.
+    as it was written before, `cached` from the store, `resume` looks at what an interrupted run has
+    written; those do what `instead` says where its `digest` does not hold any more. `change` says
+    why a tensor is not kept, where the output was written before. `stored` is how many values of
+    calls on whole tensors lie in the store, `keeps` how many bytes it puts there, which take
+    `seconds` to compute.
 
     `passes` over the tensor, `reads` in bytes over all passes, `holds` bytes of whole tensors held
     while it is computed, `rows` elements of a block where whole rows stay together, else 0,
@@ -62,6 +64,9 @@ class Task(NamedTuple):
     digest: str = ""
     instead: "Task | None" = None
     change: str = ""
+    stored: int = 0
+    keeps: int = 0
+    seconds: float = 0.0
 
     @property
     def nbytes(self) -> int:
@@ -101,10 +106,12 @@ class OutputPlan:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The plans of the outputs, in the order of the recipe."""
+    """The plans of the outputs, in the order of the recipe. `cache` says how the store is used
+    (`plan.cached.Cache`); None where it is not."""
 
     graph: Graph
     outputs: tuple[OutputPlan, ...]
+    cache: Any = None
 
     @property
     def checkpoints(self) -> Mapping[Reference, Checkpoint]:

@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 class Copy:
     """Copies the first of `sources` to `sink`; further sources must hold the same bytes."""
 
-    passes = 1
+    passes, dropped = 1, 0
 
     def __init__(
         self,

@@ -12,8 +12,9 @@ from mergelang.errors import Diagnostic, MergelangError
 from mergelang.files import Facts
 from mergelang.plan.memory import BUFFERS, check_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
+from mergelang.plan.plan import CACHED, COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
 from mergelang.run import events
+from mergelang.run.cached import Prepared, drop, publish, worth_a_look
 from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
 from mergelang.run.job import Job
@@ -164,8 +165,13 @@ class _Run:
 
         def done(made: Result) -> None:
             task = todo[made.number]
+            if made.dropped or (task.action == CACHED and task.digest != made.digest):
+                self.note("W2003", output=name, tensor=task.name)
             if task.digest not in ("", made.digest):  # not the bytes that were written once
-                self.note("W2001", output=name, tensor=task.name)
+                if task.action == CACHED:
+                    drop(self.plan, task)
+                else:
+                    self.note("W2001", output=name, tensor=task.name)
                 again.append(task.instead)
                 return
             digests[task.name] = made.digest
@@ -207,6 +213,7 @@ class _Run:
             syncing = beside.submit(folder.sync_data)
             seal = recorder.seal(output, digests)
             syncing.result()
+            self.plan = publish(self.plan, output, folder)
             folder.write_headers(seal)
             folder.add(output.documents, output.sidecars)
             folder.add(recorder.documents(output, seal, folder.model, folder.files()))
@@ -251,11 +258,14 @@ class _Run:
     ) -> Work:
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
+            stored = Prepared(self.plan.cache, task) if worth_a_look(self.plan, task) else None
             return Job(
-                task.name, task.root, task.type, sink, block=self.block, files=files,
-                binding=task.binding, allow_nonfinite=allow_nonfinite,
+                task.name, stored.root if stored else task.root, task.type, sink,
+                block=self.block, files=files, binding=task.binding,
+                allow_nonfinite=allow_nonfinite, keep=stored and stored.keep,
+                dropped=stored.dropped if stored else 0,
             )  # fmt: skip
-        if task.action in (KEEP, RESUME):
+        if task.action in (KEEP, CACHED, RESUME):
             in_place = task.action == RESUME
             return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)

@@ -5,6 +5,7 @@ writes. Spans of a pass are independent and may run on any thread in any order.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Protocol
@@ -25,6 +26,9 @@ from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
 from mergelang.tensors import UNBOUND, Binding, TensorType
 
+Keep = Callable[[Expr, torch.Tensor, float], None]
+"""Takes the value of a call on whole tensors (flattened), and the seconds that it took."""
+
 
 class Sink(Protocol):
     """Takes the bytes of a tensor, span by span, each span in order."""
@@ -33,7 +37,10 @@ class Sink(Protocol):
 
 
 class Job:
-    """The evaluation of `root` into a tensor of type `type`, whose bytes go to `sink`."""
+    """The evaluation of `root` into a tensor of type `type`, whose bytes go to `sink`.
+
+    `keep` is told the values of calls on whole tensors; `dropped` is handed on in the result.
+    """
 
     def __init__(
         self,
@@ -46,6 +53,8 @@ class Job:
         files: Files,
         binding: Binding = UNBOUND,
         allow_nonfinite: bool = False,
+        keep: Keep | None = None,
+        dropped: int = 0,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
         self.binding = binding
@@ -53,8 +62,8 @@ class Job:
         self.block = self._rows or block
         self.files = files
         self.count = type.count
-        self.passes = 0
-        self._allow = allow_nonfinite
+        self.passes, self.dropped = 0, dropped
+        self._allow, self._keep = allow_nonfinite, keep
         self.wide = is_wide(root)
         self.dtype = torch.float64 if self.wide else torch.float32
         self._needs = _needs(root)
@@ -160,10 +169,13 @@ class Job:
         self._checked.update(self._tape.loads)
         unfinished = []
         for gather in self._gathers:
+            began = time.perf_counter()
             if gather.end():
                 self._todo.remove(gather.expr)
                 if gather.expr.op == "whole":
                     self._held[gather.expr] = gather.value
+                    if self._keep is not None:
+                        self._keep(gather.expr, gather.value, time.perf_counter() - began)
                 self._known[gather.expr] = gather.value
             else:
                 unfinished.append(gather)

@@ -25,11 +25,13 @@ class Load(Protocol):
 
 
 class Result(NamedTuple):
-    """What came of job `number`: its tensor's digest, and the passes that it took."""
+    """What came of job `number`: its tensor's digest, the passes that it took, and how many values
+    of the store were damaged and had to be computed."""
 
     number: int
     digest: str
     passes: int
+    dropped: int = 0
 
 
 class Work(Protocol):
@@ -37,6 +39,7 @@ class Work(Protocol):
 
     sink: Any
     passes: int
+    dropped: int
 
     @property
     def finished(self) -> bool: ...
@@ -52,7 +55,7 @@ def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> R
             turn()
             work.run_span(machine, span)
         work.end_pass()
-    return Result(number, work.sink.digest, work.passes)
+    return Result(number, work.sink.digest, work.passes, work.dropped)
 
 
 class Control:
@@ -221,7 +224,7 @@ class Pool:
         if work.finished:
             with self._changed:
                 number, load = self._open.pop(id(work))
-                self._done(Result(number, work.sink.digest, work.passes))
+                self._done(Result(number, work.sink.digest, work.passes, work.dropped))
                 del self._left[id(work)]
                 self._held -= load.holds
                 self._changed.notify_all()

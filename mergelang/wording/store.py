@@ -51,6 +51,14 @@ file was changed or damaged since. The tensor is made from the inputs, so the ne
 the disk may not be.
 """,
     ),
+    "W2003": Kind(
+        "a stored value for tensor {tensor} of {output} was damaged: it is dropped and made anew",
+        explain="""\
+Values that earlier runs have computed are kept in the cache folder, each with its digest, which is
+checked when one is read. This one did not hold what was written into it, so it was removed and
+computed again: the output is right. `mergelang cache verify` looks at all of them.
+""",
+    ),
     "W2002": Kind(
         "the unfinished run of {output} is not continued: {why}",
         explain="""\

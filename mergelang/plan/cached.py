@@ -1,0 +1,170 @@
+"""What a run takes from the store instead of computing it, and what it puts there.
+
+Two kinds of values are kept: those of calls on whole tensors (a singular value decomposition)
+within a tensor, so that a cheap step after one can change; and whole tensors of outputs. Which are
+worth it is reckoned from rates that were measured. Nothing is read here but headers of entries.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from math import prod
+
+from mergelang.files import Facts
+from mergelang.ops.expr import BLOCK, Expr, make
+from mergelang.plan.cost import cost, is_wide, loads, order
+from mergelang.plan.keys import derivation, value_key
+from mergelang.plan.plan import CACHED, COMPUTE, Plan, Task
+from mergelang.store import digests, rates
+from mergelang.store.blobs import LIMIT, PENDING, Blobs, Entry
+from mergelang.store.rates import PASS, READ, WRITE
+from mergelang.tensors import TensorType
+
+AUTO, ALL, NONE = "auto", "all", "none"
+
+FACTOR = 20
+"""A value is kept by itself where computing it takes this many times what writing it and reading it
+back does, and a moment more."""
+
+MOMENT = 0.02
+"""Seconds that a value is no more than worth a file of its own, whatever its size."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """How a run uses the store. `names` are digests of files by path; those without one have a name
+    that only this run knows. `measured`: see `store.rates`."""
+
+    mode: str = AUTO
+    limit: int = LIMIT
+    names: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def blobs(self) -> Blobs:
+        return Blobs(self.limit)
+
+    def key(self, expr: Expr, task: Task) -> str:
+        """The key of the value of an expression, or a pending one."""
+        key = value_key(expr, value_type(task), task, self.names) or ""
+        pending = any(self.names[path].startswith(FACTS) for path in paths(expr, task))
+        return PENDING + key if pending else key
+
+    def keeps(self, expr: Expr, task: Task) -> bool:
+        """Whether the value of a call on whole tensors is worth keeping."""
+        return self._worth(self.takes(expr, task), value_type(task).nbytes)
+
+    def keeps_tensor(self, task: Task) -> bool:
+        """Whether a tensor of an output is, that is made without such calls."""
+        if self.mode != ALL and calls_of(task.root):
+            return False
+        return self._worth(self.takes_tensor(task), task.type.nbytes)
+
+    def takes(self, expr: Expr, task: Task) -> float:
+        """Seconds that a call on whole tensors takes."""
+        return rates.seconds(self.measured, expr.attr[0], work(expr, task.type))
+
+    def takes_tensor(self, task: Task) -> float:
+        """Seconds that the passes over a tensor take."""
+        return rates.seconds(self.measured, PASS, task.reads)
+
+    def back(self, nbytes: int) -> float:
+        """Seconds to write a value and to read it back."""
+        return sum(rates.seconds(self.measured, each, nbytes) for each in (READ, WRITE))
+
+    def _worth(self, seconds: float, nbytes: int) -> bool:
+        return self.mode == ALL or seconds > FACTOR * self.back(nbytes) + MOMENT
+
+
+def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
+    """The plan with what the store holds taken from there. `none` leaves the store alone."""
+    if mode == NONE:
+        return plan
+    cache = Cache(mode, limit, _names(plan), rates.rates())
+    blobs = cache.blobs
+    outputs = tuple(
+        replace(each, tasks=tuple(_task(task, cache, blobs) for task in each.tasks))
+        for each in plan.outputs
+    )
+    return replace(plan, outputs=outputs, cache=cache)
+
+
+def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:
+    if task.action != COMPUTE:
+        return task
+    if cache.keeps_tensor(task):
+        made = derivation(task, cache.names)
+        entry = blobs.find(made.key) if made else None
+        if entry is not None and entry.extent.type == task.type:
+            return Task(
+                task.name, task.type, CACHED, 1, task.type.nbytes, sources=(entry.extent,),
+                digest=entry.digest, instead=task, change=task.change,
+            )  # fmt: skip
+        task = task._replace(keeps=task.type.nbytes, seconds=cache.takes_tensor(task))
+    calls = calls_of(task.root)
+    return _calls(task, calls, cache, blobs) if calls else task
+
+
+def _calls(task: Task, calls: tuple[Expr, ...], cache: Cache, blobs: Blobs) -> Task:
+    """A task with calls on whole tensors: which of their values the store has, or gets."""
+    found, new = {}, []
+    for expr in calls:
+        entry = blobs.find(cache.key(expr, task))
+        if entry is not None:
+            found[expr] = entry
+        elif cache.keeps(expr, task):
+            new.append(expr)
+    passes, reads, _ = cost(substituted(task.root, found), task.type)
+    return task._replace(
+        passes=passes, reads=reads, stored=len(found),
+        keeps=task.keeps + len(new) * value_type(task).nbytes,
+        seconds=task.seconds + sum(cache.takes(expr, task) for expr in new),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def calls_of(root: Expr) -> tuple[Expr, ...]:
+    """The calls on whole tensors within an expression, inner ones first."""
+    return tuple(expr for expr in order(root) if expr.op == "whole")
+
+
+def substituted(root: Expr, found: Mapping[Expr, Entry]) -> Expr:
+    """An expression that reads some of its values from the store."""
+    made: dict[Expr, Expr] = {}
+    for expr in order(root):
+        if expr in found:
+            made[expr] = make(BLOCK, "load", (), found[expr].extent)
+        else:
+            args = tuple(made[arg] for arg in expr.args)
+            made[expr] = expr if args == expr.args else make(expr.kind, expr.op, args, expr.attr)
+    return made[root]
+
+
+def value_type(task: Task) -> TensorType:
+    """The type that values within a tensor have while it is computed."""
+    return TensorType("F64" if is_wide(task.root) else "F32", task.type.shape)
+
+
+def work(expr: Expr, type: TensorType) -> float:
+    """The work of a call on whole tensors: its elements times the shorter side of its matrix."""
+    side = min(type.shape[0], prod(type.shape[1:])) if len(type.shape) > 1 else 1
+    return type.count * side * max(1, len(expr.args))
+
+
+def paths(expr: Expr, task: Task) -> Iterator[str]:
+    """The files that an expression reads."""
+    return (task.binding.extent(extent).path for extent in loads(expr))
+
+
+FACTS = "facts:"
+"""Before what a file is called that has no digest yet."""
+
+
+def _names(plan: Plan) -> dict[str, str]:
+    """A name for each file of weights: its digest, or where that is not known its facts."""
+    found = {}
+    for each in plan.checkpoints.values():
+        for file in map(str, each.files):
+            facts = each.facts.get(file, Facts(0, 0, 0))
+            found[file] = digests.identity(file) or f"{FACTS}{file} {tuple(facts)}"
+    return found

@@ -1,0 +1,103 @@
+"""Values from the store instead of work, and new ones into it, while an output is made."""
+
+import mmap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mergelang.ops.expr import Expr
+from mergelang.plan.cached import (
+    Cache,
+    calls_of,
+    paths,
+    substituted,
+    value_type,
+    work,
+)  # fmt: skip
+from mergelang.plan.keys import derivation
+from mergelang.plan.plan import COMPUTE, OutputPlan, Plan, Task
+from mergelang.plan.previous import known_digests
+from mergelang.run.writer import Folder
+from mergelang.store import rates
+from mergelang.store.blobs import PENDING
+from mergelang.store.rates import READ, WRITE
+
+
+def worth_a_look(plan: Plan, task: Task) -> bool:
+    """Whether the store may have values of a computed tensor, or get some."""
+    return plan.cache is not None and bool(calls_of(task.root))
+
+
+class Prepared:
+    """The expression of one tensor with what the store has of it.
+
+    `keep` puts into the store what is worth it. `dropped` counts entries that were damaged, whose
+    values are computed.
+    """
+
+    def __init__(self, cache: Cache, task: Task):
+        self._cache, self._task, self._blobs = cache, task, cache.blobs
+        self._keys = {expr: cache.key(expr, task) for expr in calls_of(task.root)}
+        self.dropped = 0
+        found = {}
+        for expr, key in self._keys.items():
+            there = self._blobs.find(key)
+            began = time.perf_counter()
+            entry = there and self._blobs.checked(key)
+            if entry:
+                rates.note(READ, time.perf_counter() - began, entry.size)
+                found[expr] = entry
+            self.dropped += there is not None and entry is None
+        self.root = substituted(task.root, found)
+
+    def keep(self, expr: Expr, value: torch.Tensor, seconds: float) -> None:
+        rates.note(expr.attr[0], seconds, work(expr, self._task.type))
+        key = self._keys.get(expr)
+        if key and self._cache.keeps(expr, self._task) and bool(torch.isfinite(value).all()):
+            began = time.perf_counter()
+            data = memoryview(value.numpy())
+            type = value_type(self._task)
+            if self._blobs.put(key, type, data, expr.attr[0], seconds):
+                rates.note(WRITE, time.perf_counter() - began, type.nbytes)
+
+
+def drop(plan: Plan, task: Task) -> None:
+    """Removes the entry that a tensor was to be taken from, and which is damaged."""
+    entry = plan.cache.blobs.find(Path(task.sources[0].path).stem)
+    if entry is not None:
+        plan.cache.blobs.drop(entry)
+
+
+def publish(plan: Plan, output: OutputPlan, folder: Folder) -> Plan:
+    """Gives the values of an output their keys, now that its inputs have digests; keeps whole
+    tensors that are worth it. The plan given back knows the digests."""
+    cache: Cache | None = plan.cache
+    if cache is None:
+        return plan
+    digests = known_digests(plan)
+    known = replace(cache, names={**cache.names, **digests})
+    for task in output.tasks:
+        if task.action != COMPUTE:
+            continue
+        for expr in calls_of(task.root):
+            was = cache.key(expr, task)
+            if was.startswith(PENDING) and digests.keys() >= set(paths(expr, task)):
+                cache.blobs.publish(was, known.key(expr, task))
+        made = derivation(task, digests) if cache.keeps_tensor(task) else None
+        if made is not None and cache.blobs.find(made.key) is None:
+            _put(cache, folder, task, made.key)
+    return replace(plan, cache=known)
+
+
+def _put(cache: Cache, folder: Folder, task: Task, key: str) -> None:
+    extent = folder.extent(task.name)
+    if not extent.type.nbytes:
+        return
+    with open(extent.path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = memoryview(mapped)[extent.offset : extent.offset + extent.type.nbytes]
+        cache.blobs.put(key, task.type, data, "tensor", cache.takes_tensor(task))
+        data.release()
+        mapped.close()

@@ -1,0 +1,251 @@
+"""Values by the key of their derivation, each in a file of its own; never more than a limit.
+
+An entry is a safetensors file of one tensor, written whole or not at all and checked by its digest
+when it is read; one that is damaged is dropped. Any number of processes may share a store: what
+changes its size happens under a lock, and who has an entry open keeps it, whoever removes it. The
+entries used least recently go first.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from mergelang.files import cache_folder
+from mergelang.store.digests import LEAF, of_leaves
+from mergelang.tensors import Extent, TensorType
+
+try:
+    import fcntl
+except ImportError:  # no such locks here
+    fcntl = None  # type: ignore[assignment]
+
+LIMIT = 20 * 10**9
+"""Bytes that the store takes at most unless said otherwise."""
+
+SPARE = 0.1
+"""Share of the limit that is freed at once where there is no room."""
+
+PENDING = "pending-"
+"""Before the key of a value whose inputs have no digest yet; it is for the run that wrote it."""
+
+_STALE = 86400
+"""Seconds after which a file that is still being written is given up, and a pending one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value, made by `what` in `seconds`; size of its file, and when it was used last."""
+
+    key: str
+    path: Path
+    what: str
+    seconds: float
+    digest: str
+    extent: Extent
+    size: int
+    used: float
+
+
+class Blobs:
+    """The values in a store, by default the user's."""
+
+    def __init__(self, limit: int = LIMIT, folder: Path | None = None):
+        self.limit = limit
+        self.folder = (folder or cache_folder()) / "values"
+
+    def find(self, key: str) -> Entry | None:
+        """The entry of a key, if there is one; its bytes are not looked at."""
+        return self._read(self._path(key))
+
+    def checked(self, key: str) -> Entry | None:
+        """The entry of a key after a look at all of its bytes; a damaged one is dropped.
+
+        It is then the last that is removed for want of room.
+        """
+        entry = self.find(key)
+        if entry is None:
+            return None
+        if not sound(entry):
+            self.drop(entry)
+            return None
+        with suppress(OSError):
+            os.utime(entry.path)
+        return entry
+
+    def put(self, key: str, type: TensorType, data: memoryview, what: str, seconds: float) -> bool:
+        """Keeps a value; False where it does not fit, is there already, or cannot be written."""
+        path = self._path(key)
+        data = data.cast("B")
+        leaves = (blake3(data[at : at + LEAF]).digest() for at in range(0, len(data), LEAF))
+        head = _header(type, of_leaves(leaves), what, seconds)
+        size = len(head) + len(data)
+        fresh = path.with_name(f".new-{os.getpid()}-{path.name}")
+        try:
+            if path.exists() or not self._make_room(size):
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(fresh, "wb") as file:
+                    file.write(head)
+                    file.write(data)
+                os.replace(fresh, path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(fresh)
+                self._count(-size)
+                raise
+        except OSError:
+            return False
+        return True
+
+    def publish(self, pending: str, key: str) -> None:
+        """Gives a value its own key, once that is known."""
+        path = self._path(key)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self._path(pending), path)
+
+    def drop(self, entry: Entry) -> None:
+        with suppress(OSError):
+            os.unlink(entry.path)
+            self._count(-entry.size)
+
+    def entries(self) -> list[Entry]:
+        """All values, the one used last first."""
+        found = (self._read(path) for path in self._files())
+        return sorted((each for each in found if each), key=lambda each: -each.used)
+
+    def prune(self, keep: int) -> tuple[int, int]:
+        """Removes values until at most `keep` bytes are left; gives number and bytes removed."""
+        with self._locked():
+            return self._evict(keep)
+
+    def size(self) -> int:
+        """Bytes of all files of the store's values, as they are now."""
+        return sum(_size(path) for path in self._files())
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[-2:] / f"{key}.safetensors"
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*/*") if path.is_file()]
+
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            with open(path, "rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                head = json.loads(file.read(min(length, LEAF)))
+                found = os.fstat(file.fileno())
+            facts, value = head["__metadata__"], head["value"]
+            type = TensorType(value["dtype"], tuple(map(int, value["shape"])))
+            extent = Extent(str(path), 8 + length, type)
+            return Entry(
+                path.stem, path, facts["what"], float(facts["seconds"]), facts["digest"],
+                extent, found.st_size, found.st_mtime,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _make_room(self, size: int) -> bool:
+        """Reserves bytes; False where even an empty store would have none."""
+        if size > self.limit:
+            return False
+        with self._locked():
+            total = self._total()
+            if total + size > self.limit:
+                self._evict(min(self.limit - size, int(self.limit * (1 - SPARE))))
+                total = self._total()
+            if total + size > self.limit:
+                return False
+            self._write_total(total + size)
+        return True
+
+    def _count(self, change: int) -> None:
+        with suppress(OSError), self._locked():
+            self._write_total(max(0, self._total() + change))
+
+    def _evict(self, keep: int) -> tuple[int, int]:
+        """Removes the files used least recently; counts what is there anew."""
+        now = time.time()
+        files = []
+        for path in self._files():
+            with suppress(OSError):
+                found = path.stat()
+                files.append((found.st_mtime, found.st_size, path))
+        total = sum(size for _, size, _ in files)
+        count = removed = 0
+        for used, size, path in sorted(files):
+            fresh = path.name.startswith((".new-", PENDING))
+            if total - removed <= keep or (fresh and now - used < _STALE):
+                continue
+            with suppress(OSError):
+                path.unlink()
+                count, removed = count + 1, removed + size
+        self._write_total(total - removed)
+        return count, removed
+
+    def _total(self) -> int:
+        """Bytes that are taken or reserved, as counted; counted anew where that is not known."""
+        try:
+            return int((self.folder / "total").read_text())
+        except (OSError, ValueError):
+            return self.size()
+
+    def _write_total(self, total: int) -> None:
+        (self.folder / "total").write_text(str(total))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def sound(entry: Entry) -> bool:
+    """Whether an entry holds the bytes that it was written with."""
+    leaves, left = [], entry.extent.type.nbytes
+    try:
+        if entry.size != entry.extent.offset + left:
+            return False
+        with open(entry.path, "rb", buffering=0) as file:
+            file.seek(entry.extent.offset)
+            while left:
+                data = file.read(min(LEAF, left))
+                if not data:
+                    return False
+                leaves.append(blake3(data).digest())
+                left -= len(data)
+    except OSError:
+        return False
+    return of_leaves(leaves) == entry.digest
+
+
+def _header(type: TensorType, digest: str, what: str, seconds: float) -> bytes:
+    table: dict[str, Any] = {
+        "__metadata__": {"digest": digest, "what": what, "seconds": f"{seconds:.6f}"},
+        "value": {
+            "dtype": type.dtype, "shape": list(type.shape), "data_offsets": [0, type.nbytes]
+        },
+    }  # fmt: skip
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 64)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,322 @@
+"""The store of values: what runs keep for later ones, what is taken from there, and its limits."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import mergelang
+from mergelang.plan import cached
+from mergelang.run import events
+from mergelang.store import blobs, rates
+from mergelang.store.blobs import Blobs
+from mergelang.tensors import TensorType
+from tests.checkpoints import write_arrays
+
+RECIPE = """\
+param scale = 1
+model base = "base"
+model a = "a"
+model b = "b"
+output "out" = {expression}
+"""
+SVD = "iso_c(a, b, lambda: scale, base: base)"
+KERNEL = "mergelang.ops.kernels.spectral:iso_c"
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def folder(tmp_path, store, monkeypatch) -> Path:
+    """Three models of four matrices and a vector, for whose calls a cache is worth it."""
+    monkeypatch.setattr(cached, "MOMENT", 0)
+    monkeypatch.setattr(rates, "FUNCTION", 1e-5)
+    rng = np.random.default_rng(0)
+    for name in ("base", "a", "b"):
+        tensors = {f"w{i}": (rng.normal(size=(24, 16)), "F32") for i in range(4)}
+        write_arrays(tmp_path / name, tensors | {"v": (rng.normal(size=16), "F32")})
+    return tmp_path
+
+
+def recipe(folder: Path, expression: str = SVD, scale: str = "1") -> mergelang.Recipe:
+    (folder / "x.merge").write_text(RECIPE.format(expression=expression))
+    return mergelang.load(folder / "x.merge", {"scale": scale})
+
+
+def run(made: mergelang.Recipe, **options) -> list[events.Event]:
+    seen: list[events.Event] = []
+    made.run(listener=seen.append, threads=1, **options)
+    return seen
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "out" / "model.safetensors").read_bytes()
+
+
+def calls(monkeypatch) -> list[str]:
+    """The functions on whole tensors that are called from now on."""
+    from mergelang.run import job
+
+    found = []
+    kernel = job.kernel
+
+    def noted(name: str):
+        found.append(name)
+        return kernel(name)
+
+    monkeypatch.setattr(job, "kernel", noted)
+    return found
+
+
+def test_a_cheap_step_after_a_costly_one_changes_and_the_costly_one_is_not_done_again(
+    folder, monkeypatch
+):
+    called = calls(monkeypatch)
+    run(recipe(folder))
+    assert called == [KERNEL] * 4
+    assert len(Blobs().entries()) == 4
+    called.clear()
+    changed = recipe(folder, scale="0.5")
+    assert {task.stored for task in changed.plan().outputs[0].tasks} == {0, 1}
+    run(changed)
+    assert called == []
+    found = weights(folder)
+    run(changed, fresh=True, cache="none")
+    assert called == [KERNEL] * 4
+    assert weights(folder) == found
+
+
+def test_a_value_is_found_by_what_it_is_made_of_and_not_by_where_it_stands(folder, monkeypatch):
+    run(recipe(folder))
+    called = calls(monkeypatch)
+    run(recipe(folder, "base + 0.3 * iso_c(a - base, b - base)"))
+    assert called == []
+    run(recipe(folder, "iso_c(b, a, base: base)"))
+    assert called == [KERNEL] * 4
+
+
+def test_an_input_without_a_digest_is_not_looked_up_and_its_values_are_published_after(
+    folder, monkeypatch
+):
+    made = recipe(folder)
+    assert all(task.keeps for task in made.plan().outputs[0].tasks if len(task.type.shape) == 2)
+    run(made)
+    keys = [each.key for each in Blobs().entries()]
+    assert len(keys) == 4 and not any(key.startswith("pending") for key in keys)
+
+
+def test_what_two_outputs_share_is_computed_once(folder, monkeypatch):
+    (folder / "x.merge").write_text(
+        RECIPE.format(expression=SVD) + 'output "half" = iso_c(a, b, lambda: 0.5, base: base)\n'
+    )
+    called = calls(monkeypatch)
+    run(mergelang.load(folder / "x.merge"))
+    assert called == [KERNEL] * 4
+
+
+def test_nothing_is_read_or_written_without_the_cache(folder, store, monkeypatch):
+    run(recipe(folder), cache="none")
+    assert Blobs().entries() == []
+    run(recipe(folder), fresh=True)
+    called = calls(monkeypatch)
+    run(recipe(folder), fresh=True, cache="none")
+    assert called == [KERNEL] * 4
+
+
+def test_with_all_every_computed_tensor_is_kept_and_taken(folder):
+    run(recipe(folder, "linear(a, b)"), cache="all")
+    found = weights(folder)
+    assert len(Blobs().entries()) == 5
+    seen = run(recipe(folder, "linear(a, b)"), cache="all", fresh=True)
+    done = {each.action for each in seen if isinstance(each, events.TensorDone)}
+    assert done == {"cached"}
+    assert weights(folder) == found
+
+
+def test_by_itself_only_what_is_worth_it_is_kept(folder, monkeypatch):
+    run(recipe(folder, "linear(a, b)"))
+    assert Blobs().entries() == []
+    monkeypatch.setattr(cached, "MOMENT", 1e9)
+    run(recipe(folder))
+    assert Blobs().entries() == []
+
+
+@pytest.mark.parametrize("expression", [SVD, "linear(a, b)"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_a_damaged_entry_is_dropped_with_a_warning_and_made_again(folder, expression, damage):
+    run(recipe(folder, expression), cache="all")
+    found = weights(folder)
+    plan = recipe(folder, expression).plan(fresh=True, cache="all")
+    entries = [each for each in Blobs().entries()]
+    for each in entries:
+        if damage == "gone":
+            each.path.unlink()
+            continue
+        data = bytearray(each.path.read_bytes())
+        data[-1] ^= 1
+        each.path.write_bytes(data if damage == "flipped" else data[:-8])
+    seen: list[events.Event] = []
+    mergelang.api.run(plan, listener=seen.append, threads=1, fresh=True)
+    noted = {each.code for each in seen if isinstance(each, events.Noted)}
+    assert noted == {"W2003"} or (damage == "gone" and expression == SVD and not noted)
+    assert weights(folder) == found
+    assert all(blobs.sound(each) for each in Blobs().entries())
+
+
+def test_the_bytes_are_the_same_with_every_cache(folder):
+    made = recipe(folder)
+    run(made, cache="none")
+    found = weights(folder)
+    for cache in ("auto", "auto", "all", "all", "none"):
+        run(made, cache=cache, fresh=True)
+        assert weights(folder) == found, cache
+
+
+# The store itself
+
+TYPE = TensorType("F32", (10, 100))
+
+
+def value(number: int) -> memoryview:
+    return memoryview(np.full((10, 100), number, np.float32))
+
+
+def test_an_entry_is_a_safetensors_file(store):
+    assert Blobs().put("k" * 40, TYPE, value(7), "module:f", 1.5)
+    entry = Blobs().checked("k" * 40)
+    with safe_open(entry.path, framework="np") as opened:
+        assert (opened.get_tensor("value") == 7).all()
+        assert opened.metadata()["digest"] == entry.digest
+    assert (entry.what, entry.seconds, entry.extent.type) == ("module:f", 1.5, TYPE)
+
+
+def test_the_store_never_grows_past_its_limit_and_the_least_used_go_first(store):
+    made = Blobs(limit=20_000)
+    for number in range(4):
+        assert made.put(f"{number}" * 40, TYPE, value(number), "f", 1)
+        os.utime(made.find(f"{number}" * 40).path, (number + 1, number + 1))
+    made.checked("0" * 40)  # used now
+    assert made.put("4" * 40, TYPE, value(4), "f", 1)
+    assert made.size() <= 20_000
+    left = {each.key[0] for each in made.entries()}
+    assert {"0", "4"} <= left and "1" not in left
+
+
+def test_a_value_beyond_the_limit_is_not_kept(store):
+    assert not Blobs(limit=3000).put("k" * 40, TYPE, value(1), "f", 1)
+    assert Blobs().entries() == []
+
+
+def test_many_that_write_at_once_keep_the_limit_and_lose_nothing_else(store):
+    largest = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while not done.is_set():
+            largest = max(largest, Blobs().size())
+
+    code = (
+        "import sys, numpy as np\n"
+        "from mergelang.store.blobs import Blobs\n"
+        "from mergelang.tensors import TensorType\n"
+        "for i in range(30):\n"
+        "    key = f'{sys.argv[1]}{i:02}' * 13\n"
+        "    data = memoryview(np.full((10, 100), i, np.float32))\n"
+        "    Blobs(50_000).put(key, TensorType('F32', (10, 100)), data, 'f', 1)\n"
+    )
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, name], env=environment) for name in "xyz"
+    ]
+    assert [each.wait() for each in writers] == [0, 0, 0]
+    done.set()
+    watcher.join()
+    assert largest <= 50_000
+    found = Blobs().entries()
+    assert 8 <= len(found) <= 12 and all(blobs.sound(each) for each in found)
+
+
+def test_what_was_left_half_written_counts_and_goes_in_time(store):
+    made = Blobs(limit=10_000)
+    made.put("a" * 40, TYPE, value(1), "f", 1)
+    left = made.find("a" * 40).path.with_name(".new-1-x.safetensors")
+    left.write_bytes(bytes(5000))
+    assert made.prune(0) == (1, 4000 + made_header())
+    assert left.exists()
+    old = time.time() - 2 * 86400
+    os.utime(left, (old, old))
+    assert made.prune(0) == (1, 5000)
+
+
+def made_header() -> int:
+    return len(blobs._header(TYPE, "0" * 64, "f", 1))
+
+
+# The command
+
+
+@pytest.fixture
+def call(capsys):
+    from mergelang.cli import main
+    from mergelang.cli.app import main as run_main
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = run_main(list(words))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    assert main is not None
+    return call
+
+
+def test_the_command_lists_sizes_prunes_checks_and_clears(store, call):
+    made = Blobs()
+    for number in range(3):
+        made.put(f"{number}" * 40, TYPE, value(number), "module:svd", 2.25)
+        os.utime(made.find(f"{number}" * 40).path, (number + 1, number + 1))
+    code, out, _ = call("cache", "ls")
+    assert code == 0
+    assert out.splitlines()[0].split() == ["key", "made", "by", "tensor", "size", "took", "used"]
+    assert out.splitlines()[1].startswith("222222222222  svd      F32 [10, 100]  ")
+    assert out.splitlines()[-1] == f"3 values, {made.size() / 1000:.3g} kB"
+    assert len(json.loads(call("cache", "ls", "--json")[1])) == 3
+    assert call("cache", "size")[1] == f"{store / 'values'}: {made.size() / 1000:.3g} kB\n"
+    assert call("cache", "verify") == (0, "3 values of 3 as written\n", "")
+    path = made.find("1" * 40).path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert call("cache", "verify") == (
+        1, "damaged, removed: 111111111111, F32 [10, 100]\n2 values of 3 as written\n", ""
+    )  # fmt: skip
+    assert call("cache", "prune", "--keep", "5kB")[1].startswith("removed 1 value, ")
+    assert [each.key[0] for each in made.entries()] == ["2"]
+    assert call("cache", "clear")[1].endswith("0 B are left\n")
+    assert made.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("cache", "list"), "error[E1007]: `list` is not a command of the cache"),
+        (("cache", "ls", "--keep", "1GB"), "error[E1014]"),
+        (("run", "x.merge", "--cache", "some"), "error[E1007]: `some` is not a choice"),
+        (("run", "x.merge", "--cache-limit", "much"), "error[E1007]: `much` is not a size"),
+    ],
+)
+def test_what_does_not_fit_is_told(store, call, words, said):
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(said)
