@@ -13,8 +13,10 @@ from mergelang.source import Source
 if TYPE_CHECKING:
     from mergelang.check.program import Destination, Program
     from mergelang.graph.node import Graph
+    from mergelang.plan.origin import Parent
     from mergelang.plan.plan import Plan
-    from mergelang.run.events import Listener
+    from mergelang.record.binding import Binding
+    from mergelang.run.events import Listener, RecipeChanged
     from mergelang.run.workers import Control
 
 
@@ -34,6 +36,13 @@ class Recipe:
     settings: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Diagnostic, ...] = ()
     """Warnings from reading it: of a mergekit file, what has no effect there."""
+    path: Path | None = None
+    """The file that it was read from, beside which its lock lies."""
+
+    @property
+    def lock(self) -> Path | None:
+        """The path of its lock, whether it is there or not."""
+        return self.path.with_name(self.path.name + ".lock") if self.path else None
 
     def check(self, *, sources: bool = True) -> "Program":
         """The checked program, its warnings in `.warnings`. Raises RecipeError.
@@ -100,6 +109,10 @@ class Recipe:
         """
         from mergelang.record.current import is_current
 
+        from mergelang.record.binding import is_remembered
+
+        if self.lock is not None and not is_remembered(self.lock):
+            return ()
         program = self.check(sources=False)
         chosen = _choose(program, outputs, into)
         return chosen if all(is_current(program, each) for each in chosen) else ()
@@ -117,10 +130,14 @@ class Recipe:
         cache: str = "auto",
         cache_limit: int | None = None,
         allow_nonfinite: bool = False,
+        frozen: bool = False,
         listener: "Listener | None" = None,
         control: "Control | None" = None,
     ) -> "Plan":
         """Runs the recipe and gives back the plan that was run.
+
+        A recipe from a file has a lock beside it, which the run writes; a source on this machine
+        that is not what the lock says is an error, and with `frozen` any other difference, too.
 
         Outputs that are up to date are left alone, and what has not changed of others is kept,
         unless `fresh`; `cache` as for `plan`. `memory` in bytes bounds the process (default 1 GiB).
@@ -131,7 +148,8 @@ class Recipe:
         """
         plan = self.plan(outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit)
         run(
-            plan, memory=memory, threads=threads, processes=processes, block=block, fresh=fresh,
+            plan, lock=self.lock, frozen=frozen, memory=memory, threads=threads,
+            processes=processes, block=block, fresh=fresh,
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
@@ -163,8 +181,8 @@ def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) ->
     if path.suffix in YAML:
         text, notes = import_file(path)
         name = f"{path} (as a recipe)"
-        return Recipe(Source(name, text), path.parent.absolute(), chosen, notes)
-    return Recipe(Source(str(path), _read(path)), path.parent.absolute(), chosen)
+        return Recipe(Source(name, text), path.parent.absolute(), chosen, notes, path)
+    return Recipe(Source(str(path), _read(path)), path.parent.absolute(), chosen, path=path)
 
 
 def import_file(path: Path, into: Path | None = None) -> tuple[str, tuple[Diagnostic, ...]]:
@@ -234,25 +252,87 @@ def _near(path: Path) -> str | None:
 
 
 def run(
-    plan: "Plan", *, memory: int | None = None, listener: "Listener | None" = None, **options: Any
-) -> None:
-    """Executes a plan with a record and a model card in every output. See `Recipe.run`."""
+    plan: "Plan", *, lock: Path | None = None, frozen: bool = False, memory: int | None = None,
+    listener: "Listener | None" = None, **options: Any,
+) -> None:  # fmt: skip
+    """Executes a plan with a record and a model card in every output. See `Recipe.run`.
+
+    `lock` is the path of the recipe's lock; with None there is none.
+    """
     from mergelang.record.keep import Keeper
     from mergelang.record.remember import renew
+    from mergelang.run.events import Noted, nothing_to_do
 
+    tell = listener or (lambda event: None)
+    binding = bind(plan, lock, frozen=frozen)
+    if binding.shown_changes:
+        tell(changed(binding))
     for output in plan.outputs:
         if output.current:
             renew(plan, output)
     if all(output.current for output in plan.outputs):
-        from mergelang.run.events import nothing_to_do
+        for event in nothing_to_do((each.destination.text, str(each.path)) for each in plan.outputs):
+            tell(event)
+    else:
+        from mergelang.run.execute import execute
 
-        outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
-        for event in nothing_to_do(outputs) if listener else ():
-            listener(event)
-        return
-    from mergelang.run.execute import execute
+        recorder = Keeper(plan, binding)
+        execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
+    if lock is not None and not frozen:
+        try:
+            binding.write(_sources(plan))
+        except OSError as error:
+            facts = {"lock": str(lock), "reason": (error.strerror or str(error)).lower()}
+            tell(Noted("W2130", message(Diagnostic("W2130", None, facts))))
 
-    execute(plan, memory=memory, listener=listener, recorder=Keeper(plan), **options)
+
+def bind(plan: "Plan", lock: Path | None, *, frozen: bool = False) -> "Binding":
+    """What a plan is bound to by the lock at a path. Raises RecipeError where that forbids it."""
+    from mergelang.record.binding import Binding
+
+    recipe = str(lock).removesuffix(".lock") if lock else plan.graph.program.tree.source.name
+    binding = Binding(plan.graph.program, lock, recipe)
+    if frozen:
+        binding.refuse_any()
+    else:
+        binding.refuse_moved(_sources(plan))
+    return binding
+
+
+def _sources(plan: "Plan") -> "list[Parent]":
+    return [each for output in plan.outputs for each in output.origin.parents]
+
+
+def changed(binding: "Binding") -> "RecipeChanged":
+    """What a recipe has changed since its lock, as an event."""
+    from mergelang.record.lock import fact_text
+    from mergelang.run.events import RecipeChanged
+
+    told = ((fact_text(each.name), each.was, each.now) for each in binding.shown_changes)
+    return RecipeChanged(binding.path.name if binding.path else "", tuple(told))
+
+
+def write_lock(recipe: Recipe, update: Sequence[str] = ()) -> "tuple[bool, Binding]":
+    """Writes the lock of a recipe; False where it was right already, and what it was bound to.
+
+    Sources keep what the lock says of them, but for those named in `update`. Reads the files of
+    sources that have not been read before. Raises RecipeError (E2130) for one that has moved.
+    """
+    from mergelang.record.binding import Binding, source_digests
+    from mergelang.record.lock import parents_of
+
+    if recipe.lock is None:
+        raise UsageError("E2135")
+    program = recipe.check()
+    binding = Binding(program, recipe.lock, str(recipe.path))
+    binding.accept(binding.named(update))
+    sources = parents_of(program)
+    binding.refuse_moved(sources, source_digests(sources))
+    try:
+        return binding.write(sources), binding
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError("E1016", path=str(recipe.lock), reason=reason) from error
 
 
 def _choose(

@@ -94,7 +94,8 @@ class Program:
     """A checked recipe. `terms`: every named model expression of the main file, in its order.
 
     `checkpoints`: each opened source by its reference; empty when sources were not looked at.
-    `folder` is where the recipe's paths start; `used`: the recipes that it uses, and that those
+    `declared` are all outputs of the recipe, `outputs` those that are wanted this time. `folder` is
+    where the recipe's paths start; `used`: the recipes that it uses, and that those
     use, by their path from there.
     """
 
@@ -106,6 +107,7 @@ class Program:
     seed: int
     diagnostics: tuple[Diagnostic, ...] = ()
     folder: Path = Path()
+    declared: tuple[Destination, ...] = ()
     used: Mapping[str, ast.Recipe] = field(default_factory=dict)
 
     @property

@@ -76,7 +76,8 @@ def check(
     return Program(
         tree=recipe.tree, outputs=tuple(recipe.outputs), terms=recipe.terms_by_name(),
         params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
-        folder=folder, used=_by_path(shared.trees, folder.resolve()),
+        declared=tuple(recipe.outputs), folder=folder,
+        used=_by_path(shared.trees, folder.resolve()),
     )  # fmt: skip
 
 

@@ -122,6 +122,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
     argument("--threads", metavar="N", type=parse_count, help="default: the usable cores"),
     FRESH, *CACHE,
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
+    argument("--frozen", action="store_true", help="refuses anything that the lock does not say"),
     argument("--dry-run", action="store_true", help="shows the plan and writes nothing"),
     argument("--json", dest="as_json", action="store_true",
              help="prints the events of the run, one JSON object a line"),
@@ -129,8 +130,9 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 )  # fmt: skip
 def run_command(options: Any) -> None:
     """Runs a recipe: writes all its outputs, or those named."""
-    if not (options.fresh or options.dry_run):
-        done = _load(options).up_to_date(options.outputs, into=options.into)
+    recipe = _load(options)
+    if not (options.fresh or options.frozen or options.dry_run):
+        done = recipe.up_to_date(options.outputs, into=options.into)
         if done:
             from mergelang.cli.progress import up_to_date
 
@@ -138,9 +140,11 @@ def run_command(options: Any) -> None:
             return
     planned = _plan(options)
     if options.dry_run:
+        from mergelang.api import bind
         from mergelang.plan.memory import check_memory
 
         check_memory(planned, options.memory)
+        bind(planned, recipe.lock, frozen=options.frozen)
         _show_plan(planned, options.as_json)
         return
     from mergelang import api
@@ -150,7 +154,8 @@ def run_command(options: Any) -> None:
     show.warnings(planned.graph.program.warnings, as_json=options.as_json)
     with listener(options.as_json) as listen, ending_as_interrupted():
         api.run(
-            planned, memory=options.memory, threads=options.threads, fresh=options.fresh,
+            planned, lock=recipe.lock, frozen=options.frozen, memory=options.memory,
+            threads=options.threads, fresh=options.fresh,
             allow_nonfinite=options.allow_nonfinite, listener=listen,
         )  # fmt: skip
 

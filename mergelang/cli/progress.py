@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mergelang.check.program import Destination
@@ -33,7 +33,9 @@ def _json(event: events.Event) -> None:
 
 
 def _line(event: events.Event) -> None:
-    if isinstance(event, events.OutputDone):
+    if isinstance(event, events.RecipeChanged):
+        changed(event.lock, event.changes)
+    elif isinstance(event, events.OutputDone):
         rate = event.nbytes / max(event.seconds, 1e-3)
         took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"
         print(f"{event.output}: {took}", file=sys.stderr)
@@ -64,6 +66,12 @@ def ending_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def changed(lock: str, changes: Iterable[tuple[str, str | None, str | None]]) -> None:
+    """The facts that differ from a lock, a line each."""
+    for fact, was, now in changes:
+        print(f"since {lock}: {fact}: {was or 'nothing'} → {now or 'nothing'}", file=sys.stderr)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""`mergelang lineage` and `verify`: what a model was made of, and whether it still is that."""
+"""`lock`, `lineage`, `verify`: what a run is bound to, what a model was made of, and whether it
+still is that."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from mergelang.cli.arguments import JSON
+from mergelang.cli.arguments import JSON, RECIPE, SETTINGS
 from mergelang.cli.command import argument, command
 from mergelang.errors import UsageError
 
@@ -13,6 +14,11 @@ MADE = argument("path", metavar="DIR|FILE", type=Path, help="an output, or a .sa
 
 def register() -> None:
     """Puts the commands into the table, behind those that are there."""
+    command(
+        RECIPE, SETTINGS,
+        argument("--update", metavar="MODEL", action="append", default=[],
+                 help="takes this source as it is now; may be repeated"),
+    )(lock)  # fmt: skip
     command(
         MADE,
         argument("--format", dest="form", metavar="FORMAT",
@@ -27,6 +33,20 @@ def register() -> None:
                  help="an output, or a .safetensors file"),
         JSON,
     )(verify)  # fmt: skip
+
+
+def lock(options: Any) -> None:
+    """Writes the lock of a recipe: what its runs are bound to."""
+    from mergelang.api import changed, load, write_lock
+    from mergelang.cli import progress, show
+
+    recipe = load(options.recipe, dict(options.settings))
+    written, binding = write_lock(recipe, options.update)
+    show.diagnostics(binding.program.warnings)
+    told = changed(binding)
+    progress.changed(told.lock, told.changes)
+    what = "wrote" if written else "nothing has changed in"
+    print(f"{what} {recipe.lock}")
 
 
 def lineage(options: Any) -> None:

@@ -1,5 +1,6 @@
 """Pieces of a recipe as short text: numbers, schedules, patterns, expressions."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -49,25 +50,28 @@ def number_text(value: Fraction) -> str:
     return short if Fraction(short) == value else str(value.limit_denominator(10**6))
 
 
-def schedule_text(schedule: Schedule) -> str:
+def schedule_text(schedule: Schedule, number: Callable[[Fraction], str] = number_text) -> str:
     """A number or schedule as a recipe writes it, on one line."""
+
+    def text(each: Schedule) -> str:
+        return schedule_text(each, number)
+
     match schedule:
         case Constant(value):
-            return number_text(value)
+            return number(value)
         case Curve(points):
-            return f"curve({', '.join(map(number_text, points))})"
+            return f"curve({', '.join(map(number, points))})"
         case Arms(arms, default):
-            parts = [f"{pattern_text(pattern)} => {schedule_text(by)}" for pattern, by in arms]
+            parts = [f"{pattern_text(pattern)} => {text(by)}" for pattern, by in arms]
             if default is not None:
-                parts.append(f"_ => {schedule_text(default)}")
+                parts.append(f"_ => {text(default)}")
             return f"match {{ {', '.join(parts)} }}"
         case Arithmetic(op, left, right):
-            return f"{_operand(left)} {op} {_operand(right)}"
-
-
-def _operand(schedule: Schedule) -> str:
-    text = schedule_text(schedule)
-    return f"({text})" if isinstance(schedule, Arithmetic) else text
+            left, right = (
+                f"({text(each)})" if isinstance(each, Arithmetic) else text(each)
+                for each in (left, right)
+            )
+            return f"{left} {op} {right}"
 
 
 def option_text(value: Any) -> str:

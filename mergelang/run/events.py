@@ -3,7 +3,8 @@
 A run is RunStarted, then for each output OutputStarted, TensorDone for each tensor, Progress now
 and then, OutputDone, or UpToDate alone; last RunDone or RunFailed. Of an output that an earlier run
 began, Resumed comes after OutputStarted; of one that fails, Left. Noted may come at any time.
-Bytes and seconds are totals of the run so far.
+RecipeChanged
+comes before all of them. Bytes and seconds are totals of the run so far.
 """
 
 import json
@@ -21,6 +22,15 @@ class RunStarted:
     bytes_read: int
     bytes_written: int
     threads: int
+
+
+@dataclass(frozen=True)
+class RecipeChanged:
+    """What the recipe has changed since its lock was written: facts with their old and new values,
+    which are None where there is none."""
+
+    lock: str
+    changes: tuple[tuple[str, str | None, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class RunFailed:
 
 
 Event: TypeAlias = (
-    RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone | Progress
+    RecipeChanged | RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone | Progress
     | OutputDone | RunDone | RunFailed
 )
 

@@ -118,4 +118,55 @@ than its own tensors give, so somebody changed one of them.
 What `lineage --recipe` prints is the main recipe alone. Those that it uses are needed to run it.
 """,
     ),
+    "E2130": Kind(
+        "{file} of `{source}` is not what {lock} says: it was {was}, and now is {now}",
+        help=("accept it as it is now: `{command}`",),
+        explain="""\
+A lock says which bytes the sources of a recipe have, by size and digest. A source on this machine
+has others now. If that is meant, accept it with the command shown; if not, fetch the model again.
+The outputs stay as they were.
+""",
+    ),
+    "E2131": Kind(
+        "{path} is no lock that this version reads: line {line}",
+        help=("remove it and write it anew: `mergelang lock RECIPE`",),
+        explain="""\
+A lock is written by `mergelang lock` and by `run`, one fact a line, sorted. A line that is no fact
+was edited, or is left from a merge in version control that was not resolved.
+""",
+    ),
+    "E2132": Kind(
+        "there is no {path} that `--frozen` could hold the run to",
+        help=("write it: `mergelang lock {recipe}`",),
+        explain="`run --frozen` refuses what is not as the lock says, so it needs one.\n",
+    ),
+    "E2133": Kind(
+        "`{fact}` is {now}, and {was} in {lock}",
+        help=("accept it: `{command}`",),
+        explain="""\
+`run --frozen` makes what the lock says, or nothing. A parameter, an operator's version, a source or
+something else of the recipe differs from the lock. Without `--frozen` the run would say so, go on,
+and write it into the lock.
+""",
+    ),
+    "E2134": Kind(
+        "the recipe has no source `{name}`",
+        help=("did you mean `{suggestion}`?", "its sources: {known}"),
+        explain="""\
+`lock --update` takes the name of a `model` statement, or a source as the recipe writes it.
+""",
+    ),
+    "E2135": Kind(
+        "a recipe that is not in a file has no lock",
+        help=("write it to a file: the lock lies beside it",),
+        explain="A lock stands beside its recipe: `x.merge.lock` beside `x.merge`.\n",
+    ),
+    "W2130": Kind(
+        "cannot write {lock}: {reason}",
+        help=("the outputs are whole; `mergelang lock` writes the lock later",),
+        explain="""\
+A run writes the lock of its recipe when all is done. This time it could not. The outputs have their
+record all the same.
+""",
+    ),
 }

@@ -1,0 +1,184 @@
+"""A run and its lock: what the run may use, what has changed, and what is refused."""
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from mergelang.check.program import Program
+from mergelang.errors import Diagnostic, InputError, RecipeError, UsageError
+from mergelang.plan.origin import Parent
+from mergelang.record.facts import Facts
+from mergelang.record.lock import (
+    OF_SOURCES,
+    Change,
+    changes,
+    fact_text,
+    lock_text,
+    moved,
+    parents_of,
+    read_lock,
+    recipe_facts,
+    source_facts,
+)
+from mergelang.store import digests as store
+
+DIGESTS = ("recipe", "use")
+"""The first words of facts that are digests of whole texts."""
+
+
+class Binding:
+    """What a checked recipe is bound to by the lock at `path`, if one is there.
+
+    `recipe` is how messages call the recipe. With `path` None there is no lock, and nothing is
+    refused. Raises InputError (E2131) for a lock that cannot be read.
+    """
+
+    def __init__(self, program: Program, path: Path | None, recipe: str):
+        self.program, self.path, self.recipe = program, path, recipe
+        self.was: Facts | None = read_lock(path) if path else None
+        self._accepted: set[str] = set()
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The facts of the recipe as it is now."""
+        return recipe_facts(self.program)
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """What the recipe has changed since the lock was written."""
+        if self.was is None:
+            return []
+        old = {name: value for name, value in self.was.items() if name[0] not in OF_SOURCES}
+        return changes(old, self.facts)
+
+    @property
+    def shown_changes(self) -> list[Change]:
+        """The changes without the digests of texts, where they show in others."""
+        return [each for each in self.changes if each.name[0] not in DIGESTS] or self.changes
+
+    def accept(self, sources: Iterable[str]) -> None:
+        """Takes sources as they are now."""
+        self._accepted.update(sources)
+
+    def refuse_moved(
+        self, parents: Iterable[Parent], digests: Mapping[Path, str] | None = None
+    ) -> None:
+        """Raises RecipeError (E2130) where the bytes of a source are not those of the lock.
+
+        Files whose digest is neither known nor given are not read: their sizes are compared.
+        """
+        kept = [each for each in parents if each.source not in self._accepted]
+        found = [
+            Diagnostic("E2130", None, self._said(change) | {
+                "file": change.name[2], "source": change.name[1],
+                "command": f"mergelang lock {self.recipe} --update {self._name(change.name[1])}",
+            })
+            for change in moved(self.was or {}, kept, digests or {})
+        ]  # fmt: skip
+        if found:
+            raise RecipeError(found)
+
+    def refuse_any(self) -> None:
+        """Raises RecipeError where anything at all differs from the lock, as far as is known
+        without reading weights; InputError (E2132) where there is no lock."""
+        if self.was is None:
+            raise InputError("E2132", recipe=self.recipe, path=str(self.path or "x.merge.lock"))
+        parents = parents_of(self.program)
+        known = {f.path: store.identity(f.path) or "" for each in parents for f in each.files}
+        names = source_facts(parents, known)
+        lacks = [Change(name, None, value) for name, value in names.items() if name not in self.was]
+        there = {name[1] for name in names if name[0] == "source"}
+        gone = [
+            Change(name, value, None) for name, value in self.was.items()
+            if name[0] == "source" and name[1] not in there
+        ]  # fmt: skip
+        commits = [
+            Change(name, self.was[name], value) for name, value in names.items()
+            if name[0] == "source" and name in self.was and value != self.was[name]
+        ]  # fmt: skip
+        found = [
+            Diagnostic("E2133", None, self._said(each) | {"command": self._accepting(each)})
+            for each in (*self.shown_changes, *lacks, *gone, *commits)
+        ]
+        if found:
+            raise RecipeError(found)
+        self.refuse_moved(parents, known)
+
+    def _said(self, change: Change) -> dict[str, str]:
+        return {
+            "fact": fact_text(change.name), "was": change.was or "nothing",
+            "now": change.now or "nothing", "lock": self.path.name if self.path else "",
+        }  # fmt: skip
+
+    def _accepting(self, change: Change) -> str:
+        """The command that makes the lock say what is so now."""
+        settings = "".join(
+            f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
+        )
+        update = ""
+        if change.name[0] == "source" and change.was and change.now:
+            update = f" --update {self._name(change.name[1])}"
+        return f"mergelang lock {self.recipe}{settings}{update}"
+
+    def _name(self, source: str) -> str:
+        """What a source is called on the command line: by its name in the recipe if it has one."""
+        for name, term in self.program.terms.items():
+            if term.op == "source" and term.options["reference"].text == source:
+                return name
+        return f'"{source}"'
+
+    def named(self, names: Iterable[str]) -> list[str]:
+        """The sources that are called by these names, or as they are written in the recipe."""
+        known = {self._name(each.text): each.text for each in self.program.checkpoints}
+        known |= {each.text: each.text for each in self.program.checkpoints}
+        found = []
+        for name in names:
+            if name not in known:
+                from mergelang.check.suggest import listed, nearest
+
+                suggestion = nearest(name, known)
+                models = [self._name(each.text) for each in self.program.checkpoints]
+                raise UsageError("E2134", name=name, suggestion=suggestion,
+                                 known=None if suggestion else listed(models))  # fmt: skip
+            found.append(known[name])
+        return found
+
+    def text(self, parents: Iterable[Parent], digests: Mapping[Path, str]) -> str:
+        """The text of a lock with these sources."""
+        return lock_text(self.facts | source_facts(parents, digests))
+
+    def write(self, parents: Iterable[Parent]) -> bool:
+        """Writes the lock, with digests of these sources and those known of others; True where it
+        has changed. Raises OSError."""
+        assert self.path is not None
+        parents = list(parents)
+        everything = parents_of(self.program)
+        sources = {each.source for each in everything}
+        kept = {
+            name: value for name, value in (self.was or {}).items()
+            if name[0] in OF_SOURCES and name[1] in sources and name[1] not in self._accepted
+        }  # fmt: skip
+        known = {f.path: store.identity(f.path) or "" for p in everything for f in p.files}
+        fresh = source_facts(everything, known | source_digests(parents))
+        text = lock_text(self.facts | fresh | kept)
+        if self.was is not None and self.path.read_text(encoding="utf-8") == text:
+            return False
+        fresh_file = self.path.with_name(f".{self.path.name}.new")
+        fresh_file.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(fresh_file, self.path)
+        return True
+
+
+def source_digests(parents: Iterable[Parent]) -> dict[Path, str]:
+    """The digests of all files of sources; those not known yet are read, in parallel."""
+    found: dict[Path, str] = {}
+    unknown = []
+    for each in (file for parent in parents for file in parent.files):
+        known = each.digest or store.identity(each.path)
+        if known:
+            found[each.path] = known
+        else:
+            unknown.append(each.path)
+    read = store.digests(unknown)
+    return found | {path: f"blake3:{read[str(path)]}" for path in unknown}
