@@ -42,8 +42,8 @@ def two(tmp_path) -> Path:
 
 
 def left(folder: Path) -> list[str]:
-    """What lies in the folder beside models and recipe."""
-    ours = {"a", "b", "c", "test.merge"}
+    """What lies in the folder beside models, recipe and lock."""
+    ours = {"a", "b", "c", "test.merge", "test.merge.lock"}
     return sorted(each.name for each in folder.iterdir() if each.name not in ours)
 
 
