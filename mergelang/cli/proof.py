@@ -33,6 +33,11 @@ def register() -> None:
                  help="an output, or a .safetensors file"),
         JSON,
     )(verify)  # fmt: skip
+    command(
+        argument("a", metavar="A", type=Path, help="a recipe, a lock or a model"),
+        argument("b", metavar="B", type=Path, help="another of the same kind"),
+        JSON,
+    )(diff)  # fmt: skip
 
 
 def lock(options: Any) -> None:
@@ -68,6 +73,13 @@ def lineage(options: Any) -> None:
         print(tree.tree_mermaid(top), end="")
     else:
         print(tree.tree_text(top))
+
+
+def diff(options: Any) -> None:
+    """Tells how two recipes, two locks or two models differ."""
+    from mergelang.cli.differences import show_diff
+
+    show_diff(options.a, options.b, options.as_json)
 
 
 def _recipe(options: Any, record: Any) -> None:

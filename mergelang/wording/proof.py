@@ -169,4 +169,12 @@ A run writes the lock of its recipe when all is done. This time it could not. Th
 record all the same.
 """,
     ),
+    "E2136": Kind(
+        "{a} is a {first} and {b} is a {second}",
+        help=("compare two recipes, two locks or two models",),
+        explain="""\
+`mergelang diff A B` compares what is of one kind: recipes by what they say, locks by their facts,
+models tensor by tensor.
+""",
+    ),
 }
