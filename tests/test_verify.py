@@ -1,6 +1,7 @@
 """`mergelang verify`: one changed byte anywhere is found, and named."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -153,3 +154,100 @@ def test_what_no_merge_made_cannot_be_verified(made, monkeypatch, capfd):
     )
     assert main(["verify", "nowhere"]) == 1
     assert capfd.readouterr().err.startswith("error[E2101]: there is nothing at nowhere\n")
+
+
+# Sources, and tensors made again
+
+
+@pytest.fixture
+def whole(made, tmp_path) -> Path:
+    """Models, recipe and output in a folder of their own."""
+    shutil.copytree(made, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def run_verify(capfd, *words) -> tuple[int, str, list[str]]:
+    code = main(["verify", *map(str, words)])
+    said = capfd.readouterr()
+    return code, said.out, [line for line in said.err.splitlines() if "error[" in line]
+
+
+def test_sources_and_all_tensors_are_as_they_were(whole, capfd):
+    code, out, wrong = run_verify(capfd, whole / "out", "--parents", "--rebuild", "all")
+    assert (code, wrong) == (0, [])
+    assert "; 5 files of the sources; 39 tensors computed again: all as it was written" in out
+
+
+def test_some_random_tensors_are_computed_again(whole, capfd):
+    seen = set()
+    for _ in range(8):
+        assert main(["verify", str(whole / "out"), "--rebuild", "5", "--json"]) == 0
+        names = json.loads(capfd.readouterr().out)["rebuilt"]
+        assert len(names) == 5
+        seen |= set(names)
+    assert len(seen) > 5
+
+
+def test_the_settings_of_the_run_and_the_recipes_it_used_are_in_force(whole, capfd):
+    (whole / "house.merge").write_text('model b = "b"\nlet soft = linear(b { weight: 0.5 })\n')
+    (whole / "x.merge").write_text(
+        'use "house.merge" as house\nparam t = 0.25\nmodel a = "a"\n'
+        'output "x/y" = slerp(a, house.soft, t: t)\noutput "z" = a\n'
+    )
+    mergelang.load(whole / "x.merge", {"t": "0.7"}).run()
+    (whole / "house.merge").unlink()
+    (whole / "x.merge").unlink()
+    assert run_verify(capfd, whole / "x" / "y", "--rebuild", "all")[0] == 0
+    assert run_verify(capfd, whole / "z", "--rebuild", "all")[0] == 0
+
+
+def test_a_changed_source_is_found_by_both(whole, capfd):
+    path = whole / "b" / "model.safetensors"
+    name, extent = list(read_header(path, "x").items())[7]
+    for at in range(extent.type.nbytes):
+        flip(path, extent.offset + at)
+    code, _, wrong = run_verify(capfd, whole / "out", "--parents", "--rebuild", "all")
+    assert (code, wrong) == (1, [
+        "error[E2122]: model.safetensors of the source `b` is not what was merged",
+        f"error[E2123]: tensor {name} comes out otherwise than it was written",
+    ])  # fmt: skip
+
+
+def test_a_flipped_byte_of_a_source_is_found_whatever_is_remembered_of_it(whole, capfd):
+    path = whole / "a" / "model.safetensors"
+    before = path.stat()
+    flip(path, before.st_size // 2)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run_verify(capfd, whole / "out", "--parents")[2] == [
+        "error[E2122]: model.safetensors of the source `a` is not what was merged"
+    ]
+
+
+def test_changed_weights_do_not_come_out_again(whole, capfd):
+    path = sorted((whole / "out").glob("*.safetensors"))[0]
+    name, extent = next(iter(read_header(path, "x").items()))
+    flip(path, extent.offset)
+    assert run_verify(capfd, path, "--rebuild", "all")[2] == [
+        f"error[E2114]: tensor {name} in {path.name} is not as it was written",
+        f"error[E2123]: tensor {name} comes out otherwise than it was written",
+    ]
+
+
+def test_sources_that_are_elsewhere_are_told_and_found_with_the_folder(whole, capfd, tmp_path):
+    shutil.move(whole / "out", tmp_path / "moved")
+    code, _, wrong = run_verify(capfd, tmp_path / "moved", "--parents")
+    assert code == 1
+    assert wrong == [f"error[E2120]: the source `{x}` is not there" for x in "ab"]
+    given = ("--parents", "--rebuild", "3", "--folder", whole)
+    assert run_verify(capfd, tmp_path / "moved", *given)[0] == 0
+    (whole / "a" / "tokenizer.json").unlink()
+    assert run_verify(capfd, tmp_path / "moved", *given)[2] == [
+        "error[E2121]: tokenizer.json of the source `a` is missing"
+    ]
+
+
+def test_options_that_ask_for_nothing_are_told(out, capfd):
+    assert run_verify(capfd, out, "--folder", ".")[0] == 2
+    assert run_verify(capfd, out, "--rebuild", "some")[2] == [
+        "error[E1007]: `some` is not a number of tensors"
+    ]

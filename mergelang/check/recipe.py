@@ -44,18 +44,21 @@ class Shared:
     """None for a source that is wrong, which has been reported."""
     files: dict[Path, File] = field(default_factory=dict)
     trees: dict[Path, ast.Recipe] = field(default_factory=dict)
+    texts: Mapping[Path, str] = field(default_factory=dict)
     stack: list[Path] = field(default_factory=list)
 
 
 def check(
     source: Source, *, folder: Path, settings: Mapping[str, Any] | None = None,
-    sources: bool = True,
+    sources: bool = True, places: bool = True, used: Mapping[str, str] | None = None,
 ) -> Program:  # fmt: skip
     """The typed program of a recipe.
 
     `folder` is where its paths start. `settings` are values of params (text as `--set` gives it,
     or numbers). With `sources=False` no model is looked at: what only headers can tell (tensors,
-    layers) is not checked, and inventories are None. Reads recipes, configs and headers.
+    layers) is not checked, and inventories are None. With `places=False` it does not matter where
+    outputs go. `used` are texts of recipes to use in place of files, by their path from `folder`.
+    Reads recipes, configs and headers.
 
     Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
     else the warnings are the program's `diagnostics`.
@@ -63,9 +66,10 @@ def check(
     shared = Shared(sources)
     folder = Path(folder)
     shared.stack.append((folder / Path(source.name).name).resolve())
+    shared.texts = {(folder / path).resolve(): text for path, text in (used or {}).items()}
     recipe = _File(source, folder, shared, settings or {}, main=True)
     recipe.check()
-    if sources:
+    if sources and places:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
     shared.usage.warn(shared.report)
     shared.report.extend(broken_packages())
@@ -215,7 +219,7 @@ class _File:
         if path in shared.files:
             return shared.files[path]
         try:
-            content = path.read_bytes().decode("utf-8")
+            content = shared.texts.get(path) or path.read_bytes().decode("utf-8")
         except OSError as error:
             reason = "it is not there" if isinstance(error, FileNotFoundError) else error.strerror
             self.report.add("E0205", span, path=text, reason=reason.lower())

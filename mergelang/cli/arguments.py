@@ -28,6 +28,15 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_how_many(text: str) -> int:
+    """A whole number from 1 on; 0 for `all`."""
+    if text.strip() == "all":
+        return 0
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text.strip()):
+        raise UsageError("E1007", text=text, what="number of tensors", example="`3` or `all`")
+    return int(text)
+
+
 def parse_setting(text: str) -> tuple[str, str]:
     """Name and value of `--set name=value`."""
     name, equals, value = text.partition("=")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mergelang.cli.arguments import JSON, RECIPE, SETTINGS
+from mergelang.cli.arguments import JSON, RECIPE, SETTINGS, parse_how_many
 from mergelang.cli.command import argument, command
 from mergelang.errors import UsageError
 
@@ -31,6 +31,11 @@ def register() -> None:
     command(
         argument("path", metavar="DIR|FILE", type=Path,
                  help="an output, or a .safetensors file"),
+        argument("--parents", action="store_true", help="reads the sources, too"),
+        argument("--rebuild", metavar="K|all", type=parse_how_many,
+                 help="computes K random tensors again, or all, and compares bytes"),
+        argument("--folder", metavar="DIR", type=Path,
+                 help="where the recipe's paths start (default: found from its output)"),
         JSON,
     )(verify)  # fmt: skip
     command(
@@ -108,21 +113,45 @@ def verify(options: Any) -> int:
     from mergelang.cli.progress import counting
     from mergelang.record.verify import verify as look
 
+    wants_sources = options.parents or options.rebuild is not None
+    if options.folder is not None and not wants_sources:
+        message = "`--folder` goes with --parents or --rebuild"
+        raise UsageError("E1012", command="mergelang verify", message=message)
     with counting("bytes") as say:
         found = look(options.path, str(options.path), say)
-    if options.as_json:
-        facts = {"files": found.files, "tensors": found.tensors, "bytes": found.nbytes}
-        problems = show.plain(found.problems)
-        show.json_object({"ok": not problems, **facts, "diagnostics": problems})
-        return 1 if problems else 0
-    show.diagnostics(found.problems)
-    looked = (
+    problems = list(found.problems)
+    facts: dict[str, Any] = {
+        "files": found.files, "tensors": found.tensors, "bytes": found.nbytes
+    }  # fmt: skip
+    said = [
         f"{show.counted(found.files, 'file')} and {show.counted(found.tensors, 'tensor')}, "
         f"{show.size(found.nbytes)}"
-    )
-    if found.problems:
-        wrong = show.counted(len(found.problems), "thing")
-        print(f"{options.path}: {wrong} wrong in {looked}")
+    ]
+    if options.parents:
+        from mergelang.record.sources import verify_sources
+
+        count, wrong = verify_sources(options.path, str(options.path), options.folder)
+        facts["source_files"] = count
+        said.append(show.counted(count, "file") + " of the sources")
+        problems += wrong
+    if options.rebuild is not None:
+        from mergelang.record.rebuild import rebuild
+
+        with counting("tensors") as say:
+            names, wrong = rebuild(
+                options.path, str(options.path), options.rebuild, options.folder, say
+            )
+        facts["rebuilt"] = names
+        said.append(show.counted(len(names), "tensor") + " computed again")
+        problems += wrong
+    if options.as_json:
+        plain = show.plain(problems)
+        show.json_object({"ok": not problems, **facts, "diagnostics": plain})
+        return 1 if problems else 0
+    show.diagnostics(problems)
+    looked = "; ".join(said)
+    if problems:
+        print(f"{options.path}: {show.counted(len(problems), 'thing')} wrong in {looked}")
         return 1
     print(f"{options.path}: {looked}: all as it was written")
     return 0

@@ -75,14 +75,17 @@ def digest(path: Path | str, kind: str = BLAKE3) -> str:
 
 
 def digests(
-    paths: Iterable[Path | str], kind: str = BLAKE3, threads: int | None = None
-) -> dict[str, str]:
+    paths: Iterable[Path | str], kind: str = BLAKE3, threads: int | None = None,
+    *, fresh: bool = False,
+) -> dict[str, str]:  # fmt: skip
     """The digests of files by path, hexadecimal; those not known yet are read, in parallel.
+
+    With `fresh` all are read, whatever is remembered.
 
     Raises RunError for a file that cannot be read (E0901) or is changed meanwhile (E2001).
     """
     names = list(dict.fromkeys(str(path) for path in paths))
-    found = {name: known(name, kind) for name in names}
+    found = {name: None if fresh else known(name, kind) for name in names}
     wanted = [name for name in names if found[name] is None]
     if not wanted:
         return {name: each for name, each in found.items() if each}

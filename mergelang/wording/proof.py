@@ -177,4 +177,40 @@ record all the same.
 models tensor by tensor.
 """,
     ),
+    "E2120": Kind(
+        "the source `{source}` is not there",
+        help=(
+            "the recipe's paths start from {folder}: another folder is given with `--folder DIR`",
+        ),
+        explain="""\
+A record names sources as the recipe does, relative to its folder, which is found from the output's
+path in the recipe. Where the output was moved, `--folder` says where the paths start.
+""",
+    ),
+    "E2121": Kind(
+        "{file} of the source `{source}` is missing",
+        help=("fetch the source again",),
+        explain="The record names a file of a source that is not there any more.\n",
+    ),
+    "E2122": Kind(
+        "{file} of the source `{source}` is not what was merged",
+        help=("fetch the source again, or look at what has changed: `mergelang diff`",),
+        explain="""\
+The file has another size or digest than it had when the output was made from it. The output itself
+may be whole: `verify` says so on its own.
+""",
+    ),
+    "E2123": Kind(
+        "tensor {tensor} comes out otherwise than it was written",
+        help=(
+            "the output was made with other arithmetic: {arith}",
+            "look at the sources first: `mergelang verify DIR --parents`",
+        ),
+        explain="""\
+`verify --rebuild` computes tensors again from their sources, as the recipe in the record says.
+Their bytes are the same on every machine, but for operators on whole matrices, which are tied to a
+build of torch and a class of CPU. A difference means that a source, the output or the record is not
+what it was.
+""",
+    ),
 }

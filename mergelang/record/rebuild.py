@@ -1,0 +1,80 @@
+"""Tensors of an output made again from its sources, by its own recipe, and compared."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mergelang.check import check
+from mergelang.errors import Diagnostic, InputError
+from mergelang.graph import build
+from mergelang.models.headers import read_header
+from mergelang.models.record import Record
+from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.plan import Plan, plan
+from mergelang.record.again import recipe_of
+from mergelang.record.lineage import record_of
+from mergelang.record.sources import folder_of
+from mergelang.source import Source
+from mergelang.tensors import Extent
+
+Say = Callable[[int, int], None]
+
+
+def rebuild(
+    path: Path, shown: str, count: int, given: Path | None = None,
+    say: Say = lambda done, of: None,
+) -> tuple[list[str], list[Diagnostic]]:  # fmt: skip
+    """Computes `count` random tensors again (0: all); their names, and those that differ.
+
+    Raises InputError (E2101..E2103), RecipeError where the recipe no longer fits its sources,
+    RunError where one cannot be read.
+    """
+    from mergelang.run.recompute import recompute
+
+    record = record_of(path, shown)
+    planned = plan_again(path, record, shown, given)
+    stored = _stored(path)
+    tasks = [task for task in planned.outputs[0].tasks if task.name in stored]
+    if count and count < len(tasks):
+        chosen = set(random.sample(range(len(tasks)), count))
+        tasks = [task for number, task in enumerate(tasks) if number in chosen]
+    problems, names = [], []
+    pairs = [(task, stored[task.name]) for task in tasks]
+    for task, same in recompute(planned, pairs):
+        names.append(task.name)
+        say(len(names), len(tasks))
+        if not same:
+            problems.append(Diagnostic("E2123", None, {
+                "tensor": task.name, "arith": _other_arithmetic(record),
+            }))  # fmt: skip
+    return names, problems
+
+
+def plan_again(path: Path, record: Record, shown: str, given: Path | None) -> Plan:
+    """The plan of the output of a record, as it was made."""
+    folder = folder_of(path, record, given)
+    source = Source(f"recipe of {shown}", recipe_of(record, shown))
+    program = check(source, folder=folder, places=False, used=record["used"])
+    outputs = [each for each in program.outputs if each.text == record["output"]]
+    if not outputs:
+        raise InputError("E2103", path=shown)
+    return plan(build(replace(program, outputs=(outputs[0],))))
+
+
+def _stored(path: Path) -> dict[str, Extent]:
+    """Where each tensor of an output lies."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    found: dict[str, Extent] = {}
+    for file in files:
+        found |= read_header(file, file.name)
+    return found
+
+
+def _other_arithmetic(record: Record) -> str | None:
+    """The arithmetic that the output hangs on, where this machine has another."""
+    for line in record.get("lock", ()):
+        name, _, value = str(line).partition(" = ")
+        if name == "arith" and value != arithmetic():
+            return value
+    return None
