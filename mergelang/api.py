@@ -85,6 +85,7 @@ class Recipe:
         from mergelang.plan.cached import with_cache
         from mergelang.plan.plan import plan
         from mergelang.plan.previous import with_previous
+        from mergelang.record.card import with_warnings
         from mergelang.record.current import with_current
         from mergelang.store.blobs import LIMIT
 
@@ -96,7 +97,7 @@ class Recipe:
                 raise RecipeError(problems)
         with _no_collection():
             made = plan(build(replace(program, outputs=chosen)))
-            made = made if fresh else with_current(with_previous(made))
+            made = with_warnings(made if fresh else with_current(with_previous(made)))
             return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
 
     def up_to_date(
@@ -107,9 +108,8 @@ class Recipe:
         A quick look: at the recipe, and at sizes, times of change and inodes of the inputs' and
         outputs' files. `verify` looks at bytes. Raises RecipeError, UsageError.
         """
-        from mergelang.record.current import is_current
-
         from mergelang.record.binding import is_remembered
+        from mergelang.record.current import is_current
 
         if self.lock is not None and not is_remembered(self.lock):
             return ()
@@ -262,6 +262,7 @@ def run(
     from mergelang.record.keep import Keeper
     from mergelang.record.remember import renew
     from mergelang.run.events import Noted, nothing_to_do
+    from mergelang.wording import message
 
     tell = listener or (lambda event: None)
     binding = bind(plan, lock, frozen=frozen)
@@ -271,7 +272,8 @@ def run(
         if output.current:
             renew(plan, output)
     if all(output.current for output in plan.outputs):
-        for event in nothing_to_do((each.destination.text, str(each.path)) for each in plan.outputs):
+        outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
+        for event in nothing_to_do(outputs):
             tell(event)
     else:
         from mergelang.run.execute import execute

@@ -196,7 +196,10 @@ def test_run_writes_all_outputs_and_says_so_on_stderr(call, folder):
         assert re.fullmatch(rf"out/{name}: [\d.]+ kB in \d+\.\d s, [\d.]+ [kM]B/s", line)
     for name in names:
         files = {path.name for path in (folder / "out" / name).iterdir()}
-        assert files == {"model.safetensors", "config.json", "README.md", "mergelang.json"}
+        assert files == {
+            "model.safetensors", "config.json", "README.md", "mergelang.json",
+            "provenance.intoto.json",
+        }  # fmt: skip
     record = json.loads((folder / "out" / "blend" / "mergelang.json").read_text())
     assert record["settings"] == {"t": "1/4"} or record["settings"] == {"t": "0.25"}
 

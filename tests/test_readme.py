@@ -54,7 +54,10 @@ def test_a_recipe_is_right_and_formatted(name, folder, capfd):
 def test_the_first_recipe_gives_what_the_text_says(folder):
     assert main(["run", "blend.merge"]) == 0
     names = {path.name for path in (folder / "out" / "blend").iterdir()}
-    assert names == {"model.safetensors", "config.json", "README.md", "mergelang.json"}
+    assert names == {
+        "model.safetensors", "config.json", "README.md", "mergelang.json",
+        "provenance.intoto.json",
+    }  # fmt: skip
 
 
 def commands():

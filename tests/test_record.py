@@ -3,14 +3,19 @@
 import json
 import shutil
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors import safe_open
 
 import mergelang
+from mergelang.cli.app import main
+from mergelang.models.licence import licence_of
 from mergelang.models.record import RECORD, read_record
 from mergelang.plan.origin import exact_text
+from mergelang.record.statement import STATEMENT
 from mergelang.store.digests import digest
 from tests.checkpoints import write_model
 
@@ -81,14 +86,90 @@ def test_the_same_facts_give_the_same_bytes_wherever_and_however_they_are_writte
     elsewhere = folder.parent / "elsewhere"
     shutil.copytree(folder, elsewhere)
     shutil.rmtree(elsewhere / "out")
+    assert files_of(run(elsewhere, into=elsewhere / "out" / "mixed")) == first
     plain = RECIPE.replace("# why this is so\n", "").replace("let mixed", "\n\nlet  mixed")
     (elsewhere / "mix.merge").write_text(plain)
-    again = files_of(run(elsewhere, into=elsewhere / "out" / "mixed"))
-    del first["README.md"], again["README.md"]  # which keeps the comments
-    for each in (first, again):
-        del each[RECORD]  # which has the digest of the card
-    assert again == first
+    again = files_of(run(elsewhere))
     assert not any(str(folder).encode() in data for data in first.values())
+    for each in (first, again):
+        # The card keeps comments, and these two have its digest.
+        del each["README.md"], each[RECORD], each[STATEMENT]
+    assert again == first
+
+
+def test_the_statement_is_one_of_in_toto_about_every_other_file(folder):
+    out = run(folder, settings={"t": "0.3"})
+    found = json.loads((out / STATEMENT).read_text())
+    assert found["_type"] == "https://in-toto.io/Statement/v1"
+    assert found["predicateType"] == "https://slsa.dev/provenance/v1"
+    subjects = {each["name"]: each["digest"] for each in found["subject"]}
+    assert set(subjects) == {each.name for each in out.iterdir()} - {RECORD, STATEMENT}
+    record = read_record(out)
+    for name, digests in subjects.items():
+        ((kind, value),) = digests.items()
+        if kind == "sha256":
+            assert value == sha256((out / name).read_bytes()).hexdigest()
+        else:
+            assert (kind, f"blake3:{value}") == ("mergelang_v1", record["files"][name]["header"])
+    assert {k for each in subjects.values() for k in each} == {"sha256", "mergelang_v1"}
+    built = found["predicate"]["buildDefinition"]
+    assert built["externalParameters"]["recipe"] == record["recipe"]
+    assert built["externalParameters"]["settings"] == {"t": "0.3"}
+    assert built["internalParameters"]["operator slerp"] == "1"
+    files = {each["name"]: each["digest"] for each in built["resolvedDependencies"]}
+    assert files["a/model.safetensors"] == {"blake3_1mib": digest(folder / "a/model.safetensors")}
+    assert set(files) == {f"{x}/{y}" for x in ("a", "../b")
+                          for y in ("config.json", "model.safetensors")}  # fmt: skip
+    assert set(found["predicate"]["runDetails"]["builder"]) == {"id", "version"}
+
+
+CARDS = {
+    "license: mit": ("license: mit",),
+    "tags:\n- x\nlicense:  'mit'  \nlanguage: en": ("license: mit",),
+    "license: other\nlicense_name: mine\nlicense_link: LICENSE": (
+        "license: other", "license_name: mine", "license_link: LICENSE"
+    ),
+    "license:\n- b\n- a": ("license: [a, b]",),
+    "language: en": (),
+    "x:\n  license: mit": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("front", "licence"), CARDS.items())
+def test_a_licence_is_read_from_the_top_of_a_card(tmp_path, front, licence):
+    (tmp_path / "README.md").write_text(f"---\n{front}\n---\nlicense: gpl\n")
+    assert licence_of(tmp_path) == licence
+
+
+@pytest.mark.parametrize("text", ["", "license: mit\n", "---\nlicense: mit\n"])
+def test_a_card_without_metadata_states_no_licence(tmp_path, text):
+    assert licence_of(tmp_path) == ()
+    (tmp_path / "README.md").write_text(text)
+    assert licence_of(tmp_path) == ()
+
+
+def test_the_card_states_the_licence_that_all_sources_state(folder, capfd):
+    def card(a: str | None, b: str | None) -> tuple[dict, str]:
+        for name, licence in (("a", a), ("b", b)):
+            (folder / name / "README.md").write_text(
+                f"---\nlicense: {licence}\n---\n" if licence else "no metadata"
+            )
+        assert main(["run", str(folder / "mix.merge")]) == 0
+        text = (folder / "out" / "mixed" / "README.md").read_text()
+        return yaml.safe_load(text.split("---\n")[1]), capfd.readouterr().err
+
+    facts, err = card("mit", "mit")
+    assert facts["license"] == "mit" and "W2131" not in err
+    for a, b in (("mit", None), (None, "mit"), (None, None)):
+        facts, err = card(a, b)
+        assert "license" not in facts and "W2131" not in err
+    facts, err = card("mit", "apache-2.0")
+    assert "license" not in facts
+    assert err.startswith(
+        "warning[W2131]: the sources of `out/mixed` state different licences: "
+        "a has mit, ../b has apache-2.0\n"
+    )
+    assert "help: read them: the result has to keep to all of them\n" in err
 
 
 def test_a_merge_of_merges_keeps_the_records_of_those(folder):

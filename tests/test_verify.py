@@ -52,7 +52,7 @@ def flip(path: Path, at: int) -> None:
 
 def test_what_was_written_is_as_it_was_written(out):
     found = verify(out, "out")
-    assert (found.tensors, found.files, found.problems) == (39, 6, ())
+    assert (found.tensors, found.files, found.problems) == (39, 7, ())
     for path in out.glob("*.safetensors"):
         assert verify(path, path.name).problems == ()
 
@@ -127,14 +127,14 @@ def test_the_command_says_what_was_looked_at_and_what_is_wrong(out, monkeypatch,
     assert main(["verify", "out"]) == 0
     said = capfd.readouterr()
     assert said.err == ""
-    assert said.out.startswith("out: 6 files and 39 tensors, ")
+    assert said.out.startswith("out: 7 files and 39 tensors, ")
     assert said.out.endswith(": all as it was written\n")
     path = sorted(out.glob("*.safetensors"))[0]
     flip(path, path.stat().st_size - 1)
     name = list(read_header(path, "x"))[-1]
     assert main(["verify", "out"]) == 1
     said = capfd.readouterr()
-    assert said.out.startswith("out: 1 thing wrong in 6 files and 39 tensors, ")
+    assert said.out.startswith("out: 1 thing wrong in 7 files and 39 tensors, ")
     assert said.err == (
         f"error[E2114]: tensor {name} in {path.name} is not as it was written\n"
         "help: run the recipe again: `mergelang lineage DIR --recipe` prints it\n"

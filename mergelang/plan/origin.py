@@ -20,6 +20,7 @@ from mergelang.check.value import Opened
 from mergelang.graph.node import Node
 from mergelang.lang import ast, canonical
 from mergelang.models.checkpoint import INDEX, Checkpoint
+from mergelang.models.licence import licence_of
 from mergelang.models.record import Record, read_record
 from mergelang.tensors import TensorType
 
@@ -43,6 +44,7 @@ class SourceFile:
 @dataclass(frozen=True)
 class Parent:
     """A source as the recipe writes it, its files, and its own record if a merge made it.
+    `licence` are the lines of its card that state one.
 
     `kind` is model, adapter, or statistics (a file that `fisher` or `regmean` weigh by).
     """
@@ -52,6 +54,7 @@ class Parent:
     files: tuple[SourceFile, ...]
     commit: str = ""
     record: Record | None = None
+    licence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def parent(checkpoint: Checkpoint, kind: str = "model") -> Parent:
     return Parent(
         checkpoint.reference.text, kind, tuple(sorted(files, key=lambda each: each.name)),
         record=read_record(checkpoint.files[0] if bare else folder),
+        licence=() if bare else licence_of(folder),
     )  # fmt: skip
 
 

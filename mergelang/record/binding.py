@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from mergelang.check.program import Program
 from mergelang.errors import Diagnostic, InputError, RecipeError, UsageError
+from mergelang.files import cache_folder
 from mergelang.plan.origin import Parent
 from mergelang.record.facts import Facts
 from mergelang.record.lock import (
@@ -22,6 +24,7 @@ from mergelang.record.lock import (
     source_facts,
 )
 from mergelang.store import digests as store
+from mergelang.store.whole import write_whole
 
 DIGESTS = ("recipe", "use")
 """The first words of facts that are digests of whole texts."""
@@ -162,12 +165,32 @@ class Binding:
         known = {f.path: store.identity(f.path) or "" for p in everything for f in p.files}
         fresh = source_facts(everything, known | source_digests(parents))
         text = lock_text(self.facts | fresh | kept)
+        _remember(self.path, text)
         if self.was is not None and self.path.read_text(encoding="utf-8") == text:
             return False
         fresh_file = self.path.with_name(f".{self.path.name}.new")
         fresh_file.write_text(text, encoding="utf-8", newline="\n")
         os.replace(fresh_file, self.path)
         return True
+
+
+def _remembered(path: Path) -> Path:
+    return cache_folder() / "locks" / store.of_bytes(os.fsencode(path.resolve()))[:40]
+
+
+def _remember(path: Path, text: str) -> None:
+    """Keeps that a lock of this text says what is so."""
+    with suppress(OSError):
+        write_whole(_remembered(path), store.of_bytes(text.encode()).encode())
+
+
+def is_remembered(path: Path) -> bool:
+    """Whether a lock is there as it was when a run last wrote it, or found it right."""
+    try:
+        text = store.of_bytes(path.read_bytes())
+        return _remembered(path).read_text() == text
+    except (OSError, ValueError):
+        return False
 
 
 def source_digests(parents: Iterable[Parent]) -> dict[Path, str]:

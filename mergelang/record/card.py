@@ -1,25 +1,37 @@
 """The model card: what the Hub and people read about a merged model."""
 
+from dataclasses import replace
+from pathlib import PurePosixPath
+
 from mergelang.draw.mermaid import mermaid
+from mergelang.errors import Diagnostic
+from mergelang.graph.node import Graph
 from mergelang.lang import format
+from mergelang.plan.origin import Parent, path_in_recipe
 from mergelang.plan.plan import OutputPlan, Plan
 
 
 def card(plan: Plan, output: OutputPlan) -> bytes:
     """`README.md`: metadata that the Hub understands, the parents in order, recipe and graph.
 
-    Only Hub models stand under `base_model`: that field names repositories, not folders.
+    Only Hub models stand under `base_model`: that field names repositories, not folders. A licence
+    stands there if all sources state the same.
     """
-    sources = [each.source for each in output.origin.parents if each.kind == "model"]
-    hub = [source[3:].partition("@")[0] for source in sources if source.startswith("hf:")]
+    origin = output.origin
+    sources = [each.source for each in origin.parents if each.kind == "model"]
+    hub = dict.fromkeys(
+        source[3:].partition("@")[0] for source in sources if source.startswith("hf:")
+    )
     lines = ["---"]
     if hub:
         lines += ["base_model:", *(f"- {name}" for name in hub), "base_model_relation: merge"]
-    config = output.documents.get("config.json")
-    if config is not None:
+    if output.documents.get("config.json") is not None:
         lines += ["library_name: transformers"]
+    stated = {each.licence for each in licensed(output)}
+    if len(stated) == 1:
+        lines += stated.pop()
     lines += ["tags:", "- merge", "- mergelang", "---", ""]
-    title = output.path.name
+    title = PurePosixPath(origin.output).name
     lines += [
         f"# {title}",
         "",
@@ -29,7 +41,7 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
         "",
         "## Recipe",
         "",
-        f"The output `{output.destination.text}` of:",
+        f"The output `{origin.output}` of:",
         "",
         "```merge",
         format(plan.graph.program.tree).rstrip("\n"),
@@ -38,8 +50,44 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
         "## Graph",
         "",
         "```mermaid",
-        mermaid(plan.graph).rstrip("\n"),
+        mermaid(_as_written(plan.graph)).rstrip("\n"),
         "```",
         "",
     ]
     return "\n".join(lines).encode()
+
+
+def _as_written(graph: Graph) -> Graph:
+    """The graph with its outputs called as the recipe calls them, wherever they are written to."""
+    program = graph.program
+    outputs = tuple(
+        replace(each, text=path_in_recipe(program, each)) for each in program.outputs
+    )
+    return replace(graph, program=replace(program, outputs=outputs))
+
+
+def licensed(output: OutputPlan) -> list[Parent]:
+    """The sources whose licence the output falls under: all but statistics of data."""
+    return [each for each in output.origin.parents if each.kind != "statistics"]
+
+
+def with_warnings(plan: Plan) -> Plan:
+    """The plan with a warning (W2131) for each output whose sources state different licences."""
+    found = []
+    for output in plan.outputs:
+        stated: dict[tuple[str, ...], str] = {}
+        for each in licensed(output):
+            if each.licence:
+                stated.setdefault(each.licence, each.source)
+        if len(stated) > 1:
+            said = [
+                f"{source} has {' '.join(line.partition(': ')[2] for line in licence)}"
+                for licence, source in stated.items()
+            ]
+            facts = {"output": output.destination.text, "said": ", ".join(said)}
+            found.append(Diagnostic("W2131", output.destination.span, facts))
+    if not found:
+        return plan
+    program = plan.graph.program
+    told = replace(program, diagnostics=(*program.diagnostics, *found))
+    return replace(plan, graph=replace(plan.graph, program=told))

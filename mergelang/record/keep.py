@@ -1,4 +1,4 @@
-"""What a run says about its outputs: seals their files, writes card, record and lock."""
+"""What a run says about its outputs: seals their files, writes card, statement and record."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from mergelang.record.binding import Binding, source_digests
 from mergelang.record.card import card
 from mergelang.record.record import RECORD, record
 from mergelang.record.remember import remember
+from mergelang.record.statement import STATEMENT, statement
 
 
 class Keeper:
@@ -27,9 +28,12 @@ class Keeper:
     def documents(
         self, output: OutputPlan, seal: Seal, folder: Path, files: Mapping[str, int]
     ) -> Mapping[str, bytes]:
-        readme = {"README.md": card(self._plan, output)}
+        made = {"README.md": card(self._plan, output)}
+        facts = self._binding.facts
+        made[STATEMENT] = statement(output, seal, facts, folder, [*files, *made], made)
         lock = self._binding.text(output.origin.parents, seal.files)
         return {**readme, RECORD: record(output, seal, lock, folder, files, readme)}
 
     def remember(self, output: OutputPlan, seal: Seal, folder: Path) -> None:
         remember(self._plan, output, seal, folder)
+        return {**made, RECORD: record(output, seal, lock, folder, files, made)}

@@ -213,4 +213,13 @@ build of torch and a class of CPU. A difference means that a source, the output 
 what it was.
 """,
     ),
+    "W2131": Kind(
+        "the sources of `{output}` state different licences: {said}",
+        label="its model card names none",
+        help=("read them: the result has to keep to all of them",),
+        explain="""\
+A model card states the licence of a merge where all its sources state the same one. Here they do
+not, so the card states none: which licence the result can have is for you to find out.
+""",
+    ),
 }
