@@ -38,8 +38,10 @@ def write(folder: Path, t="0.3", embed="a", other="b", head="") -> mergelang.Rec
 
 
 def run(recipe: mergelang.Recipe, **options) -> tuple[dict[str, str], list[events.Event]]:
-    """Runs it; gives what was done for each tensor, and all events."""
+    """Runs it, whatever its inputs are now; gives what was done for each tensor, and all events."""
     seen: list[events.Event] = []
+    if recipe.lock is not None:
+        recipe.lock.unlink(missing_ok=True)
     recipe.run(listener=seen.append, **options)
     done = {each.tensor: each.action for each in seen if isinstance(each, events.TensorDone)}
     return done, seen

@@ -32,8 +32,7 @@ class Keeper:
         facts = self._binding.facts
         made[STATEMENT] = statement(output, seal, facts, folder, [*files, *made], made)
         lock = self._binding.text(output.origin.parents, seal.files)
-        return {**readme, RECORD: record(output, seal, lock, folder, files, readme)}
+        return {**made, RECORD: record(output, seal, lock, folder, files, made)}
 
     def remember(self, output: OutputPlan, seal: Seal, folder: Path) -> None:
         remember(self._plan, output, seal, folder)
-        return {**made, RECORD: record(output, seal, lock, folder, files, made)}

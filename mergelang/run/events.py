@@ -119,8 +119,8 @@ class RunFailed:
 
 
 Event: TypeAlias = (
-    RecipeChanged | RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone | Progress
-    | OutputDone | RunDone | RunFailed
+    RecipeChanged | RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone
+    | Progress | OutputDone | RunDone | RunFailed
 )
 
 def nothing_to_do(outputs: Iterable[tuple[str, str]]) -> Iterator[Event]:
