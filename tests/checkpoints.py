@@ -79,6 +79,31 @@ def write_tensors(
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
+MARKS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
+
+
+def write_tokenizer(
+    folder: Path, words: Iterable[str], added: Iterable[str] = MARKS,
+    behind: Iterable[str] = (), **config: object,
+) -> Path:  # fmt: skip
+    """Writes a tokenizer of whole words: `added` tokens first, those `behind` after the words."""
+    tokens = {text: number for number, text in enumerate((*added, *words, *behind))}
+    entries = [
+        {"id": tokens[text], "content": text, "single_word": False, "lstrip": False,
+         "rstrip": False, "normalized": False, "special": True} for text in (*added, *behind)
+    ]  # fmt: skip
+    content = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": entries,
+        "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
+        "decoder": None, "model": {"type": "WordLevel", "vocab": tokens, "unk_token": next(iter(tokens))},
+    }  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", **config}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
 def write_zoo(folder: Path) -> Path:
     """The models that the tests of the checker speak of, in one folder."""
     for name in ("base", "chat", "math"):
@@ -158,7 +183,26 @@ def write_import_zoo(folder: Path) -> Path:
     write_zoo(folder)
     for name in ("one/chat", "two/chat", "bf16", "7B-v0.1", "match"):
         write_model(folder / name)
+    marks = (*MARKS, "<|eot_id|>", "<|original|>", "<|start_header_id|>", "<|end_header_id|>")
+    for name in ("base", "chat", "math", "deep"):
+        write_tokenizer(folder / name, [f"w{i}" for i in range(24)], marks)
     flat = {"weight": (8, 8), "bias": (8,)}
     (folder / "other").mkdir()
     write_tensors(folder / "other" / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
+    return folder
+
+
+def write_speakers(folder: Path) -> Path:
+    """The models that tests of vocabularies speak of: `chat` has two tokens more than `base`,
+    `other` numbers its words otherwise, `bare` has no tokenizer, `tied` no head."""
+    words = [f"w{i}" for i in range(28)]
+    write_tokenizer(write_model(folder / "base"), words)
+    chat = write_model(folder / "chat", vocabulary=34)
+    write_tokenizer(chat, [*words, "<|user|>", "<|end|>"], chat_template="{{ messages }}")
+    write_tokenizer(write_model(folder / "other"), words[::-1])
+    write_tokenizer(write_model(folder / "tied", lack=["lm_head.weight"]), words)
+    odd = write_model(folder / "odd", extra={"strange.weight": (32, 8)})
+    write_tokenizer(odd, words)
+    write_model(folder / "bare")
+    write_adapter(folder / "adapter", extra={"lm_head.weight": (32, 8)})
     return folder

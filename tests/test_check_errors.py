@@ -16,7 +16,7 @@ from mergelang.check import check
 from mergelang.errors import RecipeError
 from mergelang.source import Source
 from mergelang.wording import KINDS
-from tests.checkpoints import write_zoo
+from tests.checkpoints import write_speakers, write_zoo
 
 ERRORS = Path(__file__).parent / "errors"
 CASES = sorted(ERRORS.glob("*.merge"))
@@ -25,6 +25,7 @@ CASES = sorted(ERRORS.glob("*.merge"))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = write_zoo(tmp_path_factory.mktemp("zoo"))
+    write_speakers(folder / "speakers")
     shutil.copytree(ERRORS / "used", folder / "used")
     (folder / "taken").mkdir()
     (folder / "taken" / "notes.txt").write_text("ours")
@@ -53,7 +54,7 @@ def test_a_wrong_recipe_is_told_what_is_wrong_and_what_to_write(path, folder):
     assert said == expected.read_text()
 
 
-PROGRAM = sorted(code for code in KINDS if re.match(r"[EW](?:0[1234578]|220)", code))
+PROGRAM = sorted(code for code in KINDS if re.match(r"[EW](?:0[1234578]|220|24)", code))
 
 
 @pytest.mark.parametrize("code", PROGRAM)

@@ -9,16 +9,17 @@ from mergelang.check import check
 from mergelang.errors import RecipeError
 from mergelang.source import Source
 from mergelang.wording import KINDS
-from tests.checkpoints import write_model, write_zoo
+from tests.checkpoints import write_model, write_speakers, write_tokenizer, write_zoo
 
 SHOWN = re.compile(r"^wrong:(.*?)^right:(.*)", re.MULTILINE | re.DOTALL)
 EXAMPLES = {
     code: SHOWN.search(kind.explain)
     for code, kind in sorted(KINDS.items())
-    if re.match(r"[EW](?:0[1234578]|220)", code) and SHOWN.search(kind.explain)
+    if re.match(r"[EW](?:0[1234578]|220|24)", code) and SHOWN.search(kind.explain)
 }
 MODELS = (
     "base", "chat", "math", "code", "a", "b", "c", "small", "large", "wide", "headless", "model",
+    "bare",
 )  # fmt: skip
 SCHEDULE = re.compile(r"curve\(|match \{")
 SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?")
@@ -27,7 +28,7 @@ SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = write_zoo(tmp_path_factory.mktemp("zoo"))
-    for name in ("a", "b", "c", "code", "model"):
+    for name in ("a", "b", "c", "code", "model", "bare"):
         write_model(folder / name)
     write_model(folder / "small", layers=32)
     write_model(folder / "large", layers=33)
@@ -35,6 +36,15 @@ def folder(tmp_path_factory):
         (folder / f"{name}.merge").write_text('model a = "a"\nlet blend = mean(a, a)\n')
     (folder / "b.merge").write_text('use "a.merge" as a\n')
     return folder
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory):
+    folder = write_zoo(tmp_path_factory.mktemp("speakers"))
+    for name in ("a", "b", "c", "code", "model", "small", "large", "wide"):
+        write_tokenizer(write_model(folder / name), [f"w{i}" for i in range(28)])
+    (folder / "other.merge").write_text('model a = "a"\nlet blend = mean(a, a)\n')
+    return write_speakers(folder)
 
 
 def told(folder, code, example, declared=""):
@@ -72,7 +82,8 @@ def told(folder, code, example, declared=""):
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_the_examples_of_an_explanation_are_true(code, folder):
+def test_the_examples_of_an_explanation_are_true(code, folder, speakers):
+    folder = speakers if code[1:3] == "24" else folder
     wrong, right = EXAMPLES[code].groups()
     declared = (SETTINGS.search(wrong) or [""] * 4)[3]
     assert code in told(folder, code, wrong)

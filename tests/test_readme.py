@@ -18,7 +18,7 @@ from mergelang.cli.app import main
 from mergelang.cli.command import COMMANDS
 from mergelang.errors import RecipeError
 from mergelang.ops.registry import operators
-from tests.checkpoints import write_adapter, write_model
+from tests.checkpoints import write_adapter, write_model, write_tokenizer
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -33,6 +33,7 @@ FILES = {text.split()[1]: text for tag, text in BLOCKS if tag in ("merge", "yaml
 def folder(tmp_path, monkeypatch):
     for seed, name in enumerate(("base", "chat", "math")):
         write_model(tmp_path / "models" / name, seed=seed, layers=32)
+        write_tokenizer(tmp_path / "models" / name, [f"w{i}" for i in range(28)])
     write_adapter(tmp_path / "adapters" / "code", seed=3)
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
@@ -55,8 +56,8 @@ def test_the_first_recipe_gives_what_the_text_says(folder):
     assert main(["run", "blend.merge"]) == 0
     names = {path.name for path in (folder / "out" / "blend").iterdir()}
     assert names == {
-        "model.safetensors", "config.json", "README.md", "mergelang.json",
-        "provenance.intoto.json",
+        "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "README.md",
+        "mergelang.json", "provenance.intoto.json",
     }  # fmt: skip
 
 
@@ -153,7 +154,6 @@ def test_files_that_are_linked_are_there():
     ("text", "code"),
     [
         ('model x = "hf:org/name"\noutput "o" = x\n', "E0603"),
-        ('model x = "models/base"\noutput "o" = x { tokenizer: x }\n', "E0805"),
         (
             'model x = "models/base"\noutput "o" = moe(x { prompts: ["a"] }, x, gate: hidden)\n',
             "E0710",

@@ -15,7 +15,13 @@ from mergelang.errors import RecipeError
 from mergelang.lang import format, parse
 from mergelang.ops.registry import operators
 from mergelang.source import Source
-from tests.checkpoints import llama_shapes, write_adapter, write_model, write_tensors
+from tests.checkpoints import (
+    llama_shapes,
+    write_adapter,
+    write_model,
+    write_tensors,
+    write_tokenizer,
+)
 
 PAGE = (Path(__file__).parent.parent / "grammar" / "REFERENCE.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +40,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     for name in ("base", "chat", "math", "code"):
         write_model(folder / "models" / name, layers=32)
+    words = [f"w{i}" for i in range(28)]
+    talk = write_model(folder / "models" / "talk", layers=32, vocabulary=34)
+    write_tokenizer(folder / "models" / "base", words)
+    write_tokenizer(talk, [*words, "<|user|>", "<|end|>"], chat_template="{{ messages }}")
     write_model(folder / "models" / "wide", layers=32, vocabulary=40)
     extra = {"extra.one": (8,), "extra.two": (8,)}
     write_model(folder / "models" / "more", layers=32, extra=extra)

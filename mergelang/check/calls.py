@@ -8,11 +8,13 @@ from mergelang.check import mass as masses
 from mergelang.check.adapters import lora
 from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
+from mergelang.check.retokenize import retokenize
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
 from mergelang.check.statistics import check_statistics
 from mergelang.check.suggest import counted, nearest
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Number, Unknown, Value, describe, exactly
+from mergelang.check.wish import vocabulary
 from mergelang.lang import ast
 from mergelang.ops import signature as sig
 from mergelang.ops.registry import operators
@@ -20,14 +22,8 @@ from mergelang.ops.registry import operators
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
 
-FORMS = ("curve", "as_model", "lora", "from")
+FORMS = ("curve", "as_model", "retokenize", "lora", "from", "union", "token", "file")
 """Calls that are part of the language rather than operators."""
-
-LATER = {
-    "retokenize": "tokenizer changes",
-    "union": "tokenizer changes",
-}
-"""Calls of the language that this version does not know yet, and what they belong to."""
 
 
 @dataclass
@@ -63,16 +59,18 @@ class Calls:
                 if not found.sound:
                     return UNKNOWN
                 return lora(call, found.inputs, found.named, self._expressions)
+            case "retokenize":
+                return self._retokenize(call)
             case "from":
                 self._report.add("E0315", call.span)
                 return self._look_inside(call)
+            case "union" | "token" | "file" as name:
+                self._report.add("E2411", call.span, name=name)
+                return self._look_inside(call)
             case name if name in operators():
                 return self._operator(call, operators()[name].signature)
-            case name if name in LATER:
-                self._report.add("E0312", call.span, name=name, what=LATER[name])
-                return UNKNOWN
         known = self._expressions.scope.bindings.get(function.id)
-        suggestion = nearest(function.id, (*operators(), *FORMS[:3]))
+        suggestion = nearest(function.id, (*operators(), *FORMS[:4]))
         self._report.add(
             "E0301", function.span, name=function.id, suggestion=suggestion,
             bound=describe(known.value) if known and known.value is not None else None,
@@ -116,6 +114,26 @@ class Calls:
         if term is None:
             return UNKNOWN
         return self._expressions.terms.as_model(Input(term, one.span), call.span)
+
+    def _retokenize(self, call: ast.Call) -> Value:
+        arguments = self._arguments(call)
+        to = arguments.named.pop("to", None)
+        if len(arguments.inputs) != 1 or to is None or arguments.named or not arguments.sound:
+            if arguments.sound:
+                self._report.add("E2412", call.span)
+            return self._look_inside(call)
+        one = arguments.inputs[0]
+        if one.record is not None:
+            self._report.add("E2412", one.record.span)
+        term = self._expressions.model(one.value)
+        wish = vocabulary(to.value, self._expressions)
+        if term is None or wish is None or one.record is not None:
+            return UNKNOWN
+        made = retokenize(
+            Input(term, one.value.span), wish, self._expressions.terms.vocabularies, self._report,
+            call.span,
+        )  # fmt: skip
+        return made or UNKNOWN
 
     def _arguments(self, call: ast.Call) -> _Arguments:
         found = _Arguments()

@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mergelang.check import wish
 from mergelang.check.expressions import Expressions
 from mergelang.check.program import Destination
+from mergelang.check.retokenize import retokenize
 from mergelang.check.suggest import listed, nearest
+from mergelang.check.template import chat_template, settled
+from mergelang.check.terms import Input
 from mergelang.check.value import Number, Unknown, describe, exactly
 from mergelang.errors import Diagnostic, InputError
 from mergelang.lang import ast
@@ -24,9 +29,7 @@ DTYPES = {
 SHARDS = 5 * 10**9
 """Bytes of a shard unless said otherwise."""
 
-KNOWN = ("dtype", "shards")
-LATER = ("tokenizer", "chat_template", "tokens", "pad_vocab")
-"""Options of the language that this version does not know yet."""
+KNOWN = ("dtype", "shards", "tokenizer", "tokens", "pad_vocab", "chat_template")
 
 RECORD = "mergelang.json"
 
@@ -36,7 +39,7 @@ def check_output(
 ) -> Destination | None:
     """The destination of an output; None, and reported, when anything in it is wrong."""
     term = expressions.model(output.value)
-    options = _options(output.record, expressions)
+    options = _options(output.record, expressions, folder)
     text = output.path.value
     if not text.strip():
         expressions.report.add("E0813", output.path.span)
@@ -51,12 +54,27 @@ def check_output(
     except InputError as error:
         expressions.report.extend([error.at(output.path.span)])
         return None
-    return Destination(text, _normal(str(path.absolute())), term, options, output.path.span)
+    wanted, template = options["tokenizer"], options["chat_template"]
+    vocabularies = expressions.terms.vocabularies
+    if wanted is not None:
+        one = Input(term, output.value.span)
+        term = retokenize(one, wanted, vocabularies, expressions.report, wanted.span)
+        if term is None:
+            return None
+    vocabularies.one(expressions.report, term, output.value.span)
+    if template is not None:
+        span = options["places"]["chat_template"]
+        template = settled(template, term, span, expressions)
+    kept = {"dtype": options["dtype"], "shards": options["shards"], "chat_template": template}
+    return Destination(text, _normal(str(path.absolute())), term, kept, output.path.span)
 
 
-def _options(record: ast.Record | None, expressions: Expressions) -> dict[str, Any] | None:
+def _options(
+    record: ast.Record | None, expressions: Expressions, folder: Path
+) -> dict[str, Any] | None:
     report = expressions.report
-    options: dict[str, Any] = {"dtype": None, "shards": SHARDS}
+    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS}
+    said: dict[str, Any] = {}
     places: dict[str, Span] = {}
     sound = True
     for entry in record.entries if record else ():
@@ -70,14 +88,31 @@ def _options(record: ast.Record | None, expressions: Expressions) -> dict[str, A
         elif name == "shards":
             options[name] = _size(entry.value, expressions)
             sound &= options[name] is not None
-        elif name in LATER:
-            report.add("E0805", span, name=name)
+        elif name == "tokenizer":
+            options[name] = wish.vocabulary(entry.value, expressions)
+            sound &= options[name] is not None
+        elif name in ("tokens", "pad_vocab"):
+            read = wish.tokens if name == "tokens" else wish.rows
+            said[name] = read(entry.value, expressions)
+            sound &= said[name] is not None
+        elif name == "chat_template":
+            options[name] = chat_template(entry.value, expressions, folder)
+            sound &= options[name] is not None
         else:
-            suggestion = nearest(name, (*KNOWN, *LATER))
+            suggestion = nearest(name, KNOWN)
             known = None if suggestion else listed(KNOWN)
             report.add("E0802", span, name=name, suggestion=suggestion, known=known)
         sound &= name not in places and name in KNOWN
         places.setdefault(name, span)
+    for name in said:
+        if "tokenizer" not in places:
+            report.add("E2413", places[name], name=name)
+            sound = False
+    if sound and said:
+        options["tokenizer"] = replace(
+            options["tokenizer"], tokens=said.get("tokens", {}), pad=said.get("pad_vocab")
+        )
+    options["places"] = places
     return options if sound else None
 
 

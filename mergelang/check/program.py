@@ -33,6 +33,7 @@ class Term:
         as_model    one               {}
         slice       one               {"low": int, "high": int | None}
         match       one an arm        {"patterns": tuple[ast.Pattern, ...]}
+        retokenize  source, givers    {"alignment": Alignment}   (givers: whose rows it takes)
         from_base   base, delta       {}   (`base:` of a task-vector operator: base plus delta)
         an operator its inputs        its options, complete: a Schedule for every `Number`, Python
                                       values for the others; for an `each` option a tuple, one for
@@ -47,6 +48,8 @@ class Term:
     name that a statement gave to the expression. `seed` is that of the file where it stands.
     `inventory` (and `layout` of an operator that arranges, and of a slice) is None when the sources
     were not looked at. `dropped`: reason -> names of input tensors that this expression leaves out.
+    `mixed`: tensors whose rows stand for other tokens in other inputs, so that a `mismatch:` policy
+    answers for them too.
     """
 
     op: str
@@ -61,6 +64,7 @@ class Term:
     inventory: Inventory | None = None
     layout: Layout | None = None
     dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

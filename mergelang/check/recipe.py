@@ -16,6 +16,7 @@ from mergelang.check.tensors import Comparisons
 from mergelang.check.terms import Terms
 from mergelang.check.usage import Usage
 from mergelang.check.value import UNKNOWN, File, Opened, Value
+from mergelang.check.vocabularies import Vocabularies
 from mergelang.check.wanted import Wanted
 from mergelang.errors import InputError, RecipeError
 from mergelang.files import facts_below
@@ -42,10 +43,14 @@ class Shared:
     checkpoints: dict[Reference, Checkpoint] = field(default_factory=dict)
     opened: dict[tuple[Opener, Reference], Checkpoint | None] = field(default_factory=dict)
     """None for a source that is wrong, which has been reported."""
+    vocabularies: Vocabularies = field(init=False)
     files: dict[Path, File] = field(default_factory=dict)
     trees: dict[Path, ast.Recipe] = field(default_factory=dict)
     texts: Mapping[Path, str] = field(default_factory=dict)
     stack: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.vocabularies = Vocabularies(self.checkpoints)
 
 
 def check(
@@ -71,14 +76,16 @@ def check(
     recipe.check()
     if sources and places:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
+        shared.vocabularies.report(shared.report, (each.term for each in recipe.outputs))
     shared.usage.warn(shared.report)
     shared.report.extend(broken_packages())
     recipe.warn_unused()
     found = shared.report.sorted(source)
     if shared.report.has_errors:
         raise RecipeError(found)
+    terms = shared.vocabularies.in_force(recipe.terms_by_name(), recipe.outputs)
     return Program(
-        tree=recipe.tree, outputs=tuple(recipe.outputs), terms=recipe.terms_by_name(),
+        tree=recipe.tree, outputs=tuple(recipe.outputs), terms=terms,
         params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
         declared=tuple(recipe.outputs), folder=folder,
         used=_by_path(shared.trees, folder.resolve()),
@@ -109,7 +116,9 @@ class _File:
         self.seed = self._seed()
         self.outputs: list[Destination] = []
         self.params: dict[str, Parameter] = {}
-        terms = Terms(self.report, self.seed, shared.comparisons, shared.usage)
+        terms = Terms(
+            self.report, self.seed, shared.comparisons, shared.usage, shared.vocabularies
+        )
         self._values: dict[str, Value] = {}
         wanted = Wanted(self.report, self._values)
         self.expressions = Expressions(self.report, self.scope, terms, wanted, self._open)
@@ -167,7 +176,9 @@ class _File:
             self.expressions.unfit(expr, value, "a value")
             return UNKNOWN
         if isinstance(value, Term) and value.name is None:
-            return replace(value, name=name)
+            named = replace(value, name=name)
+            self.shared.vocabularies.rename(value, named)
+            return named
         return value
 
     def _model(self, statement: ast.Model) -> Value:

@@ -16,6 +16,7 @@ from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
 from mergelang.check.suggest import counted, listed, nearest
 from mergelang.check.tensors import Comparisons, Fit, completed, patched
 from mergelang.check.usage import Usage
+from mergelang.check.vocabularies import Vocabularies
 from mergelang.lang import ast
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import LayoutError, slice_layers
@@ -47,6 +48,7 @@ class Terms:
     seed: int
     comparisons: Comparisons = field(default_factory=Comparisons)
     usage: Usage = field(default_factory=Usage)
+    vocabularies: Vocabularies = field(default_factory=lambda: Vocabularies({}))
 
     def source(self, reference: Reference, inventory: Inventory | None, span: Span) -> Term:
         return Term(
@@ -78,11 +80,13 @@ class Terms:
         donor = _whole((left, right), donor)
         inventory = self._same((left, right), donor, span)
         mass = masses.combine(op, left.term.mass, right.term.mass)
-        return Term(
+        made = Term(
             "add" if op == "+" else "sub", (left.term, right.term), {}, span,
             masses.settle(mass, inventory), self.seed,
             donor=(left, right)[donor].term, inventory=inventory,
         )  # fmt: skip
+        self.vocabularies.meet(made, (left, right))
+        return made
 
     def scale(self, by: Schedule, one: Input, span: Span) -> Term:
         inventory = one.term.inventory
@@ -145,11 +149,16 @@ class Terms:
         except ZeroDivisionError:
             self.report.add("E0415", span, operator=name)
             mass = ONE
+        mixed: frozenset[str] = frozenset()
+        if result is not None and "mismatch" in policy:
+            mixed = self.vocabularies.mixed(all_inputs)
         if base is None:
-            return Term(
+            made = Term(
                 name, tuple(each.term for each in inputs), options, span, mass, self.seed,
-                policy=kept, donor=chosen, inventory=result, dropped=dropped,
+                policy=kept, donor=chosen, inventory=result, dropped=dropped, mixed=mixed,
             )  # fmt: skip
+            self.vocabularies.meet(made, all_inputs)
+            return made
         deltas = tuple(
             Term(
                 "sub", (each.term, base.term), {}, each.span, ZERO, self.seed,
@@ -160,10 +169,12 @@ class Terms:
         delta = Term(
             name, deltas, options, span, ZERO, self.seed, donor=base.term, inventory=fit
         )
-        return Term(
+        made = Term(
             "from_base", (base.term, delta), {}, span, base.term.mass, self.seed,
-            policy=kept, donor=chosen, inventory=result, dropped=dropped,
+            policy=kept, donor=chosen, inventory=result, dropped=dropped, mixed=mixed,
         )  # fmt: skip
+        self.vocabularies.meet(made, all_inputs)
+        return made
 
     def arrangement(
         self, name: str, inputs: Sequence[Input], options: Mapping[str, Any], mass: Schedule,
@@ -235,6 +246,9 @@ class Terms:
             self._report_missing(inputs, policy is not None)
             return None, None, {}
         if fit.mismatched and "mismatch" not in said:
+            if not fit.missing and self.vocabularies.excuse(inputs, fit.mismatched):
+                # An output may align the vocabularies; if none does, that is told at the end.
+                return inputs[donor].term.inventory, inputs[donor].term.inventory, {}
             self._report_shapes(inputs, fit, policy is not None)
             return None, None, {}
         for word, names in (("missing", fit.missing), ("mismatch", fit.mismatched)):

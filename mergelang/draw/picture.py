@@ -138,6 +138,8 @@ def _box(id: str, node: Node, name: str | None) -> Box:
         return Box(id, SOURCE, name, shortened(text, WIDEST), node)
     if node.op == "source":
         return Box(id, SOURCE, name, path_shortened(node["reference"].text, WIDEST), node)
+    if node.op == "retokenize":
+        return Box(id, OPERATOR, name, node.op, node)
     if node.op == "affine" and node.term.op != "from_base":
         return Box(id, SUM, name, shortened(text, WIDEST), node)
     operator = operator_of(node).op

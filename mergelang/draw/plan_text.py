@@ -7,6 +7,7 @@ from typing import Any
 
 from mergelang.check.schedule import ONE
 from mergelang.draw.units import counted, size
+from mergelang.draw.vocabulary_text import vocabulary_lines, vocabulary_report
 from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
@@ -94,6 +95,8 @@ def _output(graph: Graph, output: OutputPlan) -> list[str]:
             f"{turns:<{widths[3]}}  "
         )
         lines.append(start + shortened(why, max(30, WIDTH - len(start))))
+    for line in vocabulary_lines(graph, output):
+        lines += wrap(f"  {line}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     names = [*output.documents, *(path.name for path in output.sidecars)]
     beside = f"  beside: {', '.join(dict.fromkeys(names)) or 'nothing'}"
     lines += wrap(beside, WIDTH, subsequent_indent=" " * 10)
@@ -158,6 +161,8 @@ def label(graph: Graph, node: Node) -> str:
     """A node as the recipe writes it: `soup = mean(a, b)`; of a source its name."""
     if node.op == "source":
         return graph.names.get(node) or node["reference"].text
+    if node.op == "retokenize":
+        return f"{label(graph, node.inputs[0])}, its rows in another order"
     text = plain_text(node.term.span)
     return f"{node.term.name} = {text}" if node.term.name else text
 
@@ -174,6 +179,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "bytes_written": output.bytes_written,
                 "shards": [{"file": s.file, "bytes": s.size} for s in output.shards],
                 "dropped": dict(output.dropped),
+                "vocabulary": vocabulary_report(plan.graph, output) or None,
                 "tensors": [_task(plan.graph, output, task) for task in output.tasks],
             }
             for output in plan.outputs

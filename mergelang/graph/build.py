@@ -99,7 +99,7 @@ def _taken(term: Term) -> dict[str, frozenset[str]]:
         ]  # fmt: skip
         if None in kinds:
             found["missing"].add(name)
-        elif len({kind.shape for kind in kinds}) > 1:
+        elif len({kind.shape for kind in kinds}) > 1 or name in term.mixed:
             found["mismatch"].add(name)
     return {word: frozenset(names) for word, names in found.items()}
 
@@ -123,6 +123,8 @@ def _key(term: Term, inputs: list[bytes]) -> bytes:
             return structure("slice", *inputs, _bounds(low, high))
         case "match":
             return structure("match", *inputs, *map(pattern_text, term.options["patterns"]))
+        case "retokenize":
+            return structure("retokenize", inputs[0])
     return operators()[term.op].key(inputs, term.options)
 
 

@@ -31,6 +31,7 @@ class Node:
                     a recipe is one node however it was written; `mass` is that of the sum
         slice       low, high
         match       patterns, one for each input
+        retokenize  alignment: where the rows of the first input's tables come from
         patch       names: tensors that come from the second input, all others from the first
         others      the options of the operator
 

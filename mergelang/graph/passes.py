@@ -118,7 +118,7 @@ def _watched(graph: Graph) -> set[Node]:
     for node in reversed(list(networkx.topological_sort(graph.dag))):
         if node.op == "affine":
             continue
-        chooses = node.op in ("match", "patch", "slice") or (
+        chooses = node.op in ("match", "patch", "slice", "retokenize") or (
             node.reference is None and operators()[node.op].signature.arranges
         )
         if not chooses or node in watched:

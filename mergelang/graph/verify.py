@@ -76,6 +76,8 @@ def _arity(node: Node) -> str | None:
             least, most = 1, 1
         case "patch":
             least, most = 2, 2
+        case "retokenize":
+            least, most = 1, None
         case "match":
             least = most = len(node["patterns"])
         case name if name in operators():

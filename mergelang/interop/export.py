@@ -220,25 +220,29 @@ class Exporter:
     def _vocabulary(self, value: ast.Expr, made: Mapping[str, Any]) -> str:
         match value:
             case ast.Call(ast.Name("union"), arguments):
-                given = {self.reference(each.value) for each in arguments}
-                if given != _models(made):
+                given = {self.reference(each.value) for each in arguments if each.name is None}
+                preferred = [self.reference(each.value) for each in arguments if each.name]
+                if given != _models(made) or preferred not in ([], [made.get("base_model")]):
                     raise Unfit("E1130", value.span, what="a union of other tokenizers")
                 return "union"
+            case ast.Call(ast.Name("from"), (ast.Argument(None, inner, None),)):
+                return self.reference(inner)
         return self.reference(value)
 
     def _token(self, value: ast.Expr) -> dict[str, Any]:
-        match value:
-            case ast.Call(ast.Name("force"), (ast.Argument(None, inner, None),)):
-                return {**self._token(inner), "force": True}
-            case ast.Name("zero"):
-                return {"source": {"kind": "zero"}}
-            case ast.Call(ast.Name("token"), (of, which)):
-                text = which.value
-                key = "token" if isinstance(text, ast.String) else "token_id"
-                token = text.value if isinstance(text, ast.String) else int(plain(text))
-                model = self.reference(of.value)
-                return {"source": {"kind": "model_token", "model": model, key: token}}
-        return {"source": self.reference(value)}
+        if isinstance(value, ast.Name):
+            return {"source": {"kind": "zero"}}
+        plain_ = [each.value for each in value.arguments if each.name is None]
+        forced = any(each.value.span.text == "true" for each in value.arguments if each.name)
+        source: Any = {"kind": "zero"}
+        if value.function.id == "from":
+            source = self.reference(plain_[0])
+        elif value.function.id == "token":
+            of, which = plain_
+            key = "token" if isinstance(which, ast.String) else "token_id"
+            token = which.value if isinstance(which, ast.String) else int(plain(which))
+            source = {"kind": "model_token", "model": self.reference(of), key: token}
+        return {"source": source, "force": True} if forced else {"source": source}
 
 
 def _bare(expr: ast.Expr) -> ast.Expr:

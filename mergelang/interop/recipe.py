@@ -197,19 +197,22 @@ class Writer:
         tokenizer = merge.tokenizer
         if tokenizer is None:
             return
-        yield f"tokenizer: {self._vocabulary(merge, tokenizer)}"
+        named = self._vocabulary(merge, tokenizer)
+        yield f"tokenizer: {named if named.startswith('union(') else f'from({named})'}"
         pairs = []
         for text, token in tokenizer.tokens.items():
+            force = ["force: true"] if token.force else []
             if token.zero:
-                value = "zero"
+                value = f"zero({force[0]})" if force else "zero"
             elif token.model is None:
                 continue
             else:
-                value = self.name(token.model)
+                parts = [self.name(token.model), *force]
                 if token.token is not None:
                     known = quoted(token.token) if isinstance(token.token, str) else token.token
-                    value = f"token({value}, {known})"
-            pairs.append(f"{quoted(text)}: {f'force({value})' if token.force else value}")
+                    parts.insert(1, str(known))
+                value = f"{'from' if token.token is None else 'token'}({', '.join(parts)})"
+            pairs.append(f"{quoted(text)}: {value}")
         if pairs:
             yield f"tokens: {{ {', '.join(pairs)} }}"
         if tokenizer.pad:
@@ -223,7 +226,11 @@ class Writer:
                 self.reader.add("E1123", tokenizer.node, what="the tokenizer of the base")
                 return ""
             return self.name(merge.base)
-        return f"union({', '.join(dict.fromkeys(map(self.name, _referenced(merge))))})"
+        names = list(dict.fromkeys(map(self.name, _referenced(merge))))
+        if merge.base is not None and merge.method.base == "input" and len(names) > 2:
+            # It is no base of our operator, and still preferred where a model lacks a token.
+            names.append(f"base: {self.name(merge.base)}")
+        return f"union({', '.join(names)})"
 
     def _plain_tokenizer(self, tokenizer: Tokenizer) -> None:
         if tokenizer.tokens or tokenizer.pad:

@@ -18,14 +18,17 @@ from mergelang.models.config import layer_count
 from mergelang.models.headers import read_header
 from mergelang.models.reference import Reference
 from mergelang.models.roles import layering_of, roles_of
+from mergelang.models.tokenizer import tokenizer_of
+from mergelang.models.vocabulary import Vocabulary, vocabulary_of
 from mergelang.tensors import Extent, Inventory
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 SIDECARS = (
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.tiktoken", "spiece.model",
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "sentencepiece.bpe.model",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
+    "*.tiktoken", "spiece.model",
     "chat_template.json", "chat_template.jinja", "generation_config.json",
     "preprocessor_config.json", "processor_config.json", "configuration_*.py", "modeling_*.py",
     "tokenization_*.py",
@@ -68,6 +71,13 @@ class Checkpoint:
         roles = {name: _roles(_NUMBER.sub(".0", name)) for name in types}
         layering = _layering(tuple(types), layer_count(self.config or {}))
         return Inventory(types, layering, roles, self.architecture)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the rows of its embeddings stand for; None where it has none."""
+        shown = self.reference.text
+        tokenizer = tokenizer_of(self.sidecars, shown)
+        return vocabulary_of(self.inventory, self.config or {}, tokenizer, shown)
 
 
 def open_model(reference: Reference) -> Checkpoint:

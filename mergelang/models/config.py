@@ -50,6 +50,36 @@ def with_dtype(config: Config, dtype: str) -> Config:
     return {**config, key: DTYPES[dtype]}
 
 
+IDS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
+"""Lists of ids of tokens, beside what ends with `_token_id`, `_token_ids`, `_token_index`."""
+
+
+def with_vocabulary(config: Config, rows: int, was: int, ids: Mapping[int, int]) -> Config:
+    """With `rows` instead of `was` rows in its tables, and other ids of tokens.
+
+    `ids`: new ids by old ones, for those that changed. Nested configs are changed alike.
+    """
+    changed: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            changed[key] = with_vocabulary(value, rows, was, ids)
+        elif key == "vocab_size" and value == was:
+            changed[key] = rows
+        elif key.endswith(("_token_id", "_token_ids", "_token_index")) or key in IDS:
+            changed[key] = _renumbered(value, ids)
+        elif key == "forced_decoder_ids" and isinstance(value, list):
+            changed[key] = [[place, _renumbered(number, ids)] for place, number in value]
+        else:
+            changed[key] = value
+    return changed
+
+
+def _renumbered(value: Any, ids: Mapping[int, int]) -> Any:
+    if isinstance(value, list):
+        return [_renumbered(each, ids) for each in value]
+    return ids.get(value, value) if isinstance(value, int) else value
+
+
 def mixtral(config: Config, experts: int, top_k: int) -> Config:
     """Of a Llama or a Mistral that of a Mixtral with these experts."""
     taken = {key: config[key] for key in MIXTRAL_TAKES if key in config}

@@ -14,6 +14,7 @@ from mergelang.ops.expr import (
     Expr,
     Extent,
 )  # fmt: skip
+from mergelang.ops.rows import Rows
 from mergelang.tensors import DTYPES, TensorType
 
 ROW_BLOCK = 1 << 17
@@ -61,23 +62,34 @@ def _reads(root: Expr, ready: Mapping[Expr, int], type: TensorType) -> int:
             targets.setdefault(turn, []).extend(expr.args)
             if expr.op in SELECTIONS and type.count > SAMPLED_FROM:
                 sampled.setdefault(turn, []).extend(expr.args)
-    whole = sum(extent.type.nbytes for each in targets.values() for extent in _read_by(each))
-    piece = sum(size for _, size in sample_pieces(type.count, row_block(root, type)))
-    widths = (DTYPES[e.type.dtype] for each in sampled.values() for e in _read_by(each))
-    once = {stored_by(expr) for expr in ready if expr.op in ("factor", "vector")}
-    return whole + piece * sum(widths) + sum(extent.type.nbytes for extent in once)
+    pieces = sample_pieces(type.count, row_block(root, type))
+    whole = sum(_nbytes(each) for turn in targets.values() for each in _read_by(turn))
+    sample = sum(
+        _nbytes(each, *piece)
+        for turn in sampled.values() for each in _read_by(turn) for piece in pieces
+    )  # fmt: skip
+    factors = (expr for expr in ready if expr.op in ("factor", "vector"))
+    once = {extent for expr in factors for extent in stored_by(expr)}
+    return whole + sample + sum(extent.type.nbytes for extent in once)
 
 
-def _read_by(targets: list[Expr]) -> set[Extent]:
-    """The stored tensors that a pass reads to evaluate some expressions."""
-    found: set[Extent] = set()
+def _nbytes(stored: Extent | Rows, start: int = 0, count: int | None = None) -> int:
+    """Bytes read for some elements, by default for all."""
+    if isinstance(stored, Rows):
+        return stored.nbytes(start, stored.elements if count is None else count)
+    return (stored.type.count if count is None else count) * DTYPES[stored.type.dtype]
+
+
+def _read_by(targets: list[Expr]) -> set[Extent | Rows]:
+    """What a pass reads to evaluate some expressions."""
+    found: set[Extent | Rows] = set()
     stack, seen = list(targets), set()
     while stack:
         expr = stack.pop()
         if expr in seen:
             continue
         seen.add(expr)
-        if expr.op in ("load", "stored"):
+        if expr.op in ("load", "stored", "gather"):
             found.add(expr.attr)
         elif expr.op != "whole" and expr.kind in (BLOCK, MASK):
             stack.extend(expr.args)
@@ -114,15 +126,16 @@ def order(root: Expr) -> list[Expr]:
 
 def loads(root: Expr) -> list[Extent]:
     """The stored tensors of an expression, each once."""
-    found = map(stored_by, order(root))
-    return list(dict.fromkeys(extent for extent in found if extent is not None))
+    return list(dict.fromkeys(each for expr in order(root) for each in stored_by(expr)))
 
 
-def stored_by(expr: Expr) -> Extent | None:
-    """The stored tensor that an expression itself reads."""
+def stored_by(expr: Expr) -> tuple[Extent, ...]:
+    """The stored tensors that an expression itself reads."""
     if expr.op in ("load", "stored", "vector"):
-        return expr.attr
-    return expr.attr[0] if expr.op == "factor" else None
+        return (expr.attr,)
+    if expr.op == "gather":
+        return expr.attr.tables
+    return expr.attr[:1] if expr.op == "factor" else ()
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from mergelang.ops.expr import Draw, Expr, Extent
+from mergelang.ops.rows import Rows
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.cost import order
 from mergelang.plan.lower import Call
@@ -125,6 +126,8 @@ def _written(root: Expr, calls: tuple[Call, ...]) -> _Written:
             return f"stored {extents.setdefault(attr, len(extents))}"
         if isinstance(attr, Draw):
             return f"draw {attr.key.hex()} {names.setdefault(attr.tensor, len(names))}"
+        if isinstance(attr, Rows):
+            return f"rows {said(attr.tables)} {attr.places.hex()}"
         if isinstance(attr, tuple):
             return f"({', '.join(map(said, attr))})"
         return "" if attr is None else repr(attr)

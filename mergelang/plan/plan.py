@@ -3,7 +3,6 @@
 Made from the graph and the headers alone; `run` executes it, `plan` prints it.
 """
 
-import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +17,7 @@ from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import Expr, Extent
 from mergelang.ops.layout import Pick
+from mergelang.plan.beside import beside
 from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Call, Lowering, leaves, merges
@@ -154,20 +154,15 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     checkpoints = graph.program.checkpoints
     made = origin_of(graph.program, target, node)
     files = shards(types.items(), target.options["shards"], made)
-    donor = source_of(target.term)
-    checkpoint = checkpoints[donor.options["reference"]]
-    documents = {}
+    config = config_of(target.term, checkpoints)
+    documents, copied = beside(target, config, source_of(target.term), checkpoints)
     table = index(files)
     if table is not None:
-        documents["model.safetensors.index.json"] = table
-    config = config_of(target.term, checkpoints)
-    if config is not None:
-        if wanted:
-            config = config_edits.with_dtype(config, wanted)
-        documents["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
+        documents = {"model.safetensors.index.json": table, **documents}
+    sidecars = tuple(copied.values())
     return OutputPlan(
-        target, node, tuple(tasks(node, types, checkpoints)), files, documents,
-        checkpoint.sidecars, _dropped(target.term), made,
+        target, node, tuple(tasks(node, types, checkpoints)), files, documents, sidecars,
+        _dropped(target.term), made,
     )  # fmt: skip
 
 

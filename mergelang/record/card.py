@@ -6,9 +6,13 @@ from pathlib import PurePosixPath
 from mergelang.draw.mermaid import mermaid
 from mergelang.errors import Diagnostic
 from mergelang.graph.node import Graph
+from mergelang.draw.vocabulary_text import vocabulary_lines
 from mergelang.lang import format
 from mergelang.plan.origin import Parent, path_in_recipe
 from mergelang.plan.plan import OutputPlan, Plan
+
+TOKENS = 100
+"""Tokens that are named of each kind."""
 
 
 def card(plan: Plan, output: OutputPlan) -> bytes:
@@ -47,6 +51,7 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
         format(plan.graph.program.tree).rstrip("\n"),
         "```",
         "",
+        *_vocabulary(plan, output),
         "## Graph",
         "",
         "```mermaid",
@@ -91,3 +96,10 @@ def with_warnings(plan: Plan) -> Plan:
     program = plan.graph.program
     told = replace(program, diagnostics=(*program.diagnostics, *found))
     return replace(plan, graph=replace(plan.graph, program=told))
+
+
+def _vocabulary(plan: Plan, output: OutputPlan) -> list[str]:
+    lines = vocabulary_lines(plan.graph, output, TOKENS)
+    if not lines:
+        return []
+    return ["## Vocabulary", "", *(f"- {line}" for line in lines), ""]

@@ -70,7 +70,7 @@ class Job:
         self._todo = list(self._needs)
         self._known: dict[Expr, Any] = {}
         self._held: dict[Expr, torch.Tensor] = {}
-        self._checked: set[Expr] = set()
+        self._checked: set[Extent] = set()
         self._begin()
 
     @property
@@ -89,6 +89,8 @@ class Job:
         first = number * self._span
         last = min(self.count, first + self._span)
         for expr in self._tape.loads:
+            if expr.op != "load":
+                continue
             extent = self.binding.extent(expr.attr)
             size = TORCH[extent.type.dtype].itemsize
             begin = extent.offset + first * size
@@ -166,7 +168,7 @@ class Job:
             self._ended = True
             self._held.clear()
             return
-        self._checked.update(self._tape.loads)
+        self._checked.update(self._tape.extents)
         unfinished = []
         for gather in self._gathers:
             began = time.perf_counter()
@@ -201,7 +203,7 @@ class Job:
         else:
             self._tape = compile_pass(targets, self._scalar)
             self._program = None if sums is None else program(self._tape, sums, stores)
-        self._fresh_extents = {expr.attr for expr in self._tape.loads if expr not in self._checked}
+        self._fresh_extents = self._tape.extents - self._checked
         self._span = span_of(self.block)
 
     def _gather(self, expr: Expr) -> Any:

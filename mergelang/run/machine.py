@@ -14,6 +14,7 @@ import torch
 
 from mergelang.errors import RunError
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr, Extent
+from mergelang.ops.rows import Rows
 from mergelang.plan.cost import matrix
 from mergelang.run.native import GIVEN, Program, Runner
 from mergelang.run.product import fill
@@ -128,6 +129,9 @@ class Machine:
                 self.give(step, start, b[step.out], frame)
             elif step.op in ("keep", "uniform"):
                 self._random(step, start, count, b, m, frame)
+            elif step.op == "band":
+                low, high = (min(max(each - start, 0), count) for each in step.attr)
+                m[step.out].zero_()[low:high] = True
             elif step.op == "where":
                 condition, *values = step.args
                 yes, no = (b[x] if isinstance(x, Slot) else x for x in values)
@@ -168,6 +172,8 @@ class Machine:
         """The block of a step that needs no other block."""
         if step.op == "load":
             self.load(step.attr, start, out, frame)
+        elif step.op == "gather":
+            self.gather(step.attr, start, out, frame)
         elif step.op == "whole":
             out.copy_(frame.held[step.attr][start : start + len(out)])
         elif step.op == "spread":
@@ -190,6 +196,21 @@ class Machine:
             frame.check(extent, raw, start)
         if not direct:
             out.copy_(torch.from_numpy(raw).view(stored))
+
+    def gather(self, rows: Rows, start: int, out: torch.Tensor, frame: Frame) -> None:
+        """Elements of a table of rows; the mean of several rows is rounded after each addition."""
+        for first, count, parts in rows.pieces(start, len(out)):
+            piece = out[first - start : first - start + count]
+            if not parts:
+                piece.zero_()
+                continue
+            self.load(*parts[0], piece, frame)
+            for extent, at in parts[1:]:
+                other = torch.empty_like(piece)
+                self.load(extent, at, other, frame)
+                piece.add_(other)
+            if len(parts) > 1:
+                piece.div_(len(parts))
 
     def doubles(self, count: int) -> np.ndarray:
         """A float64 scratch buffer of `count` elements."""

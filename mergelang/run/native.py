@@ -34,7 +34,7 @@ _STEP = np.dtype(
     align=True,
 )  # fmt: skip
 
-GIVEN = frozenset({"load", "whole", "spread", "product", "noise"})
+GIVEN = frozenset({"load", "gather", "whole", "spread", "product", "noise"})
 """What needs no other block: it can be computed before the steps that need it."""
 
 

@@ -8,7 +8,8 @@ so a long chain runs in a handful of buffers that stay in the cache.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mergelang.ops.expr import BLOCK, MASK, REDUCTIONS, Expr
+from mergelang.ops.expr import BLOCK, MASK, REDUCTIONS, Expr, Extent
+from mergelang.plan.cost import stored_by
 
 
 class Step(NamedTuple):
@@ -38,6 +39,11 @@ class Tape(NamedTuple):
     blocks: int
     masks: int
     loads: tuple[Expr, ...]
+
+    @property
+    def extents(self) -> "set[Extent]":
+        """The stored tensors that the pass reads."""
+        return {extent for expr in self.loads for extent in stored_by(expr)}
 
 
 def order(targets: Iterable[Expr], known: Mapping[Expr, Any] | None = None) -> list[Expr]:
@@ -121,5 +127,5 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
         tuple(target.kind for target in targets),
         made[BLOCK],
         made[MASK],
-        tuple(expr for expr in exprs if expr.op == "load"),
+        tuple(expr for expr in exprs if stored_by(expr)),
     )

@@ -19,10 +19,11 @@ from mergelang.wording.sources import SOURCES
 from mergelang.wording.statistics import STATISTICS
 from mergelang.wording.store import STORE
 from mergelang.wording.usage import USAGE
+from mergelang.wording.vocabulary import VOCABULARY
 
 KINDS: dict[str, Kind] = {
     **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **STORE, **USAGE,
-    **IMPORT, **EXPORT, **SOURCES, **PROOF,
+    **IMPORT, **EXPORT, **SOURCES, **PROOF, **VOCABULARY,
 }  # fmt: skip
 
 

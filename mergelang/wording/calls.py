@@ -153,15 +153,6 @@ wrong:  let x = slerp(a, t: 0.5, b)
 right:  let x = slerp(a, b, t: 0.5)
 """,
     ),
-    "E0312": Kind(
-        "`{name}` is part of the language, but {what} are not in this version yet",
-        label="not supported yet",
-        help=("leave it out for now",),
-        explain="""\
-The language has more words than this version can act on. Nothing is ever accepted and ignored, so
-this is an error rather than a merge without it.
-""",
-    ),
     "E0313": Kind(
         "`{option}` cannot be `{text}`",
         label="one of {known}",

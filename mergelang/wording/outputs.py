@@ -47,15 +47,6 @@ wrong:  output "out" = soup { shards: 4 }
 right:  output "out" = soup { shards: 2GiB }
 """,
     ),
-    "E0805": Kind(
-        "`{name}` is part of the language, but this version cannot do it yet",
-        label="not supported yet",
-        help=("leave it out: the tokenizer and its files are copied from the donor",),
-        explain="""\
-Changes of the tokenizer are not in this version yet. Nothing is ever accepted and ignored, so this
-is an error rather than a merge without it.
-""",
-    ),
     "E0807": Kind(
         "two outputs go to the same folder",
         label="the same place",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 FOLDER = Path(__file__).parent / "golden"
+WORDS = Path(__file__).parent / "golden_words"
 STORED = {"F32": "<f4", "BF16": "<u2", "U8": "u1"}
 
 SEEDS = 200
@@ -25,8 +26,8 @@ class Golden(NamedTuple):
     """`config`, `models` (the digest of the zoo), and the versions of `mergekit` and `torch`."""
 
 
-def read(name: str) -> Golden:
-    return read_file(FOLDER / f"{name}.safetensors")
+def read(name: str, folder: Path = FOLDER) -> Golden:
+    return read_file(folder / f"{name}.safetensors")
 
 
 def read_file(path: Path) -> Golden:

@@ -1,0 +1,330 @@
+"""Puts an expression over another vocabulary: every model in it is aligned before it is merged.
+
+The terms of the expression are made anew over aligned leaves; their tables have other rows, all
+else is as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from mergelang.check.alignment import Alignment, Rule
+from mergelang.check.program import Term
+from mergelang.check.report import Report
+from mergelang.check.schedule import ZERO
+from mergelang.check.suggest import listed
+from mergelang.check.terms import Input
+from mergelang.check.vocabularies import Vocabularies
+from mergelang.check.wish import Wish
+from mergelang.models.target import target_of
+from mergelang.models.vocabulary import Vocabulary
+from mergelang.ops.expr import Context, Value
+from mergelang.ops.layout import Fresh, Layout, Pick
+from mergelang.ops.registry import operators
+from mergelang.ops.rows import Rows, gather, padded
+from mergelang.source import Span
+from mergelang.tensors import TensorType
+
+
+def retokenize(
+    one: Input, wish: Wish, vocabularies: Vocabularies, report: Report, span: Span
+) -> Term | None:
+    """The term over the vocabulary that is wished for; None, and reported, where it cannot be.
+
+    Where the models were not looked at, a term that says no more than that it is so.
+    """
+    term = one.term
+    if term.inventory is None:
+        inputs = tuple(dict.fromkeys((term, *(each.term for each in wish.of))))
+        return Term("retokenize", inputs, {}, span, term.mass, term.seed, donor=term)
+    merged = {each.options["reference"]: each for each in vocabularies.sources(term)}
+    donors = {each.options["reference"]: each for each in _donors(term, vocabularies)}
+    ready = _Ready(vocabularies, report, span)
+    named = [(each, ready.tokenized(each)) for each in wish.of]
+    if any(words is None for _, words in named):
+        return None
+    leaves = {**donors, **merged}
+    for leaf in leaves.values():
+        if not ready.leaf(leaf):
+            return None
+    for each in _parts(term, vocabularies, "retokenize"):
+        report.add("E2410", span, each.span)
+        return None
+    tables = {name for leaf in leaves.values() for name in vocabularies.tables(leaf)}
+    for adapter in _parts(term, vocabularies, "lora", "adapted"):
+        touched = [each for each in vocabularies.checkpoint(adapter).parts if each in tables]
+        if touched:
+            text = adapter.options["reference"].text
+            report.add("E2420", span, adapter.span, text=text, name=touched[0])
+            return None
+    rules = ready.rules(wish)
+    if rules is None:
+        return None
+    order: dict[int, tuple[Term | None, Vocabulary]] = {}
+    for leaf in merged.values():
+        words = vocabularies.checkpoint(leaf).vocabulary
+        if words is not None:
+            order[id(words)] = (leaf, words)
+    count = len(order)
+    for source in (*ready.sources, *donors.values()):
+        words = vocabularies.checkpoint(source).vocabulary
+        if words is not None:
+            order.setdefault(id(words), (source, words))
+    extra = [text for text in wish.tokens]
+    target = target_of(list(dict.fromkeys(words for _, words in named)), extra, wish.pad)
+    places = list(order)
+    base = ready.base(wish, term)
+    common = {
+        "target": target,
+        "vocabularies": tuple(words for _, words in order.values()),
+        "merged": count,
+        "base": places.index(id(base)) if base is not None and id(base) in order else None,
+        "rules": {
+            text: Rule(None if words is None else places.index(id(words)), row, force)
+            for text, (words, row, force) in rules.items()
+        },
+    }  # fmt: skip
+    givers = [source for source, _ in order.values()]
+    made: dict[object, Term] = {}
+    for leaf in leaves.values():
+        words = vocabularies.checkpoint(leaf).vocabulary
+        if words is None:
+            continue
+        alignment = Alignment(own=places.index(id(words)), **common)
+        aligned = _aligned(leaf, alignment, givers, vocabularies, report, span)
+        if aligned is None:
+            return None
+        made[leaf.options["reference"]] = aligned
+    return _over(term, made, vocabularies)
+
+
+class _Ready:
+    """Looks at the models that are named, before anything is made of them."""
+
+    def __init__(self, vocabularies: Vocabularies, report: Report, span: Span):
+        self._vocabularies, self._report, self._span = vocabularies, report, span
+        self.sources: list[Term] = []
+
+    def tokenized(self, one: Input) -> Vocabulary | None:
+        """The vocabulary of a model that is named in a wish."""
+        source = self._vocabularies.donor(one.term)
+        words = self._vocabularies.checkpoint(source).vocabulary
+        if words is None or words.tokenizer is None:
+            self._report.add("E2405", one.span, text=one.text)
+            return None
+        self.sources.append(source)
+        return words
+
+    def leaf(self, leaf: Term) -> bool:
+        """Whether a model under the expression can be aligned, or has nothing to align."""
+        words = self._vocabularies.checkpoint(leaf).vocabulary
+        if words is None:
+            return True
+        if words.tokenizer is None:
+            text = leaf.name or leaf.options["reference"].text
+            self._report.add("E2405", self._span, leaf.span, text=text)
+            return False
+        return True
+
+    def rules(self, wish: Wish) -> dict[str, tuple[Vocabulary | None, int | None, bool]] | None:
+        """Of each token that the wish speaks of the model, its row there, and whether forced."""
+        found = {}
+        for text, each in wish.tokens.items():
+            if each.model is None:
+                found[text] = (None, None, each.force)
+                continue
+            if each.model.term.op != "source":
+                self._report.add("E2406", each.model.span, text=each.model.text)
+                return None
+            words = self.tokenized(each.model)
+            if words is None:
+                return None
+            row = each.token
+            if not isinstance(row, int):
+                wanted = text if row is None else row
+                row = words.tokenizer.tokens.get(wanted)
+                if row is None or row >= words.rows:
+                    self._report.add("E2407", each.span, text=each.model.text, token=wanted,
+                                     rows=None if row is None else words.rows)  # fmt: skip
+                    return None
+            elif row >= words.rows:
+                self._report.add(
+                    "E2407", each.span, text=each.model.text, token=row, rows=words.rows
+                )
+                return None
+            found[text] = (words, row, each.force)
+        return found
+
+    def base(self, wish: Wish, term: Term) -> Vocabulary | None:
+        """The model whose rows are preferred: as said, else the base of the merge if it has one."""
+        if wish.base is not None:
+            return self.tokenized(wish.base)
+        found = {
+            id(words): words
+            for base in _bases(term, self._vocabularies)
+            if (words := self._vocabularies.checkpoint(base).vocabulary) is not None
+        }
+        return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _donors(term: Term, vocabularies: Vocabularies) -> list[Term]:
+    """The sources that give a config to some part of a term, and may give nothing else."""
+    found: list[Term] = []
+    seen: set[int] = set()
+    stack = [term]
+    while stack:
+        each = stack.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            found += [each] if each.op == "source" else []
+            stack += vocabularies.below(each)
+            stack += [each.donor] if each.donor is not None else []
+    return found
+
+
+def _parts(term: Term, vocabularies: Vocabularies, *ops: str) -> list[Term]:
+    """The parts of a term, and itself, that are one of these operations."""
+    found: list[Term] = []
+    seen: set[int] = set()
+    stack = [term]
+    while stack:
+        each = stack.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            found += [each] if each.op in ops else []
+            stack += vocabularies.below(each)
+    return found
+
+
+def _bases(term: Term, vocabularies: Vocabularies) -> list[Term]:
+    """The sources that task vectors are taken from, and those that stand as `base:`."""
+    found: list[Term] = []
+    seen: set[int] = set()
+    stack = [term]
+    while stack:
+        each = stack.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        stack += each.inputs
+        if each.op == "from_base":
+            base = each.inputs[0]
+        elif each.op == "sub" and each.mass == ZERO:
+            base = each.inputs[1]
+        elif each.op in operators() and operators()[each.op].signature.named:
+            base = each.inputs[-1]
+        else:
+            continue
+        found += vocabularies.sources(base)
+    return found
+
+
+def _aligned(
+    leaf: Term, alignment: Alignment, sources: Sequence[Term], vocabularies: Vocabularies,
+    report: Report, span: Span,
+) -> Term | None:  # fmt: skip
+    """A source whose tables have the rows of the target."""
+    words = alignment.vocabularies[alignment.own]
+    if words.unknown and not alignment.unchanged:
+        report.add("E2408", span, leaf.span, text=leaf.name or words.shown,
+                   names=listed(words.unknown, 3), rows=f"{words.rows:,}")  # fmt: skip
+        return None
+    checkpoints = [vocabularies.checkpoint(each) for each in sources]
+    inventory = leaf.inventory
+    tensors = dict(inventory.tensors)
+    origins: dict[str, Pick | Fresh] = {name: Pick(0, name) for name in tensors}
+    for name in words.tensors:
+        kind = tensors[name]
+        there = [
+            i for i, (each, vocabulary) in enumerate(
+                zip(checkpoints, alignment.vocabularies, strict=True)
+            ) if name in vocabulary.tensors and each.inventory[name].shape[1:] == kind.shape[1:]
+        ]  # fmt: skip
+        for text, rule in alignment.rules.items():
+            if rule.model is not None and rule.model not in there:
+                lacking = alignment.vocabularies[rule.model].shown
+                report.add("E2409", span, text=lacking, token=text, name=name)
+                return None
+        tensors[name] = TensorType(kind.dtype, (alignment.target.rows, *kind.shape[1:]))
+        tables = [checkpoints[i].extents[name] if i in there else None
+                  for i in range(len(checkpoints))]  # fmt: skip
+        origins[name] = Fresh(partial(_table, alignment, tuple(there), tables))
+    made = replace(inventory, tensors=tensors)
+    givers = {i for each in alignment.taken.values() for i in each} - {alignment.own}
+    inputs = (leaf, *(sources[i] for i in sorted(givers)))
+    return Term(
+        "retokenize", inputs, {"alignment": alignment}, span, leaf.mass, leaf.seed, donor=leaf,
+        inventory=made,
+        layout=Layout(made, origins, (("with_vocabulary", alignment.renumbered),)),
+    )  # fmt: skip
+
+
+def _table(
+    alignment: Alignment, there: tuple[int, ...], tables: Sequence, context: Context, key: bytes
+) -> Value:
+    runs, bands = alignment.runs(there)
+    table = gather(Rows(tables, runs, alignment.target.rows), context, key)
+    return padded(table, bands, alignment.target.size) if bands else table
+
+
+def _over(term: Term, made: Mapping[object, Term], vocabularies: Vocabularies) -> Term:
+    """The term over aligned sources. Notes the copies that it makes."""
+    new: dict[int, Term] = {}
+    stack = [term]
+    while stack:
+        each = stack[-1]
+        if id(each) in new:
+            stack.pop()
+            continue
+        chosen = [one for one in each.policy.values() if isinstance(one, Term)]
+        below = [*each.inputs, *chosen, *([each.donor] if each.donor else [])]
+        if each.op == "retokenize":
+            below = []
+        missing = [one for one in below if id(one) not in new]
+        if missing:
+            stack += missing
+            continue
+        copy = _copy(each, new, made, vocabularies)
+        new[id(each)] = copy
+        if copy is not each:
+            vocabularies.aligned[id(each)] = (each, copy)
+    return new[id(term)]
+
+
+def _copy(
+    term: Term, new: Mapping[int, Term], made: Mapping[object, Term], vocabularies: Vocabularies
+) -> Term:
+    if term.op == "source":
+        return made.get(term.options["reference"], term)
+    if term.op in ("retokenize", "lora"):
+        return term
+    inputs = tuple(new[id(each)] for each in term.inputs)
+    policy = {
+        key: new[id(each)] if isinstance(each, Term) else each for key, each in term.policy.items()
+    }
+    tensors = dict(term.inventory.tensors)
+    for name in vocabularies.tables(term):
+        shape = _shaped(term, name, inputs, policy)
+        if shape is not None:
+            tensors[name] = TensorType(tensors[name].dtype, shape)
+    inventory = replace(term.inventory, tensors=tensors)
+    return replace(
+        term, inputs=inputs, policy=policy, donor=term.donor and new[id(term.donor)],
+        inventory=inventory, layout=term.layout and replace(term.layout, inventory=inventory),
+        mixed=frozenset(),
+    )  # fmt: skip
+
+
+def _shaped(
+    term: Term, name: str, inputs: Sequence[Term], policy: Mapping[str, Term | str]
+) -> tuple[int, ...] | None:
+    """The shape of a tensor, from that of the tensor that it is made of."""
+    if term.layout is not None:
+        origin = term.layout.origins[name]
+        if not isinstance(origin, Pick):
+            return None
+        return inputs[origin.input].inventory[origin.name].shape
+    for each in (*inputs, *policy.values()):
+        if isinstance(each, Term) and name in each.inventory:
+            return each.inventory[name].shape
+    return None

@@ -1,0 +1,102 @@
+"""Which tensors of a model have a row for each token, and what those rows stand for."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mergelang.models.tokenizer import Tokenizer
+from mergelang.tensors import Inventory
+
+EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "shared", "tok_embeddings",
+              "token_embedding", "word_embedding"}  # fmt: skip
+"""Words in the names of the embedding of tokens."""
+
+HEADS = {"lm_head", "embed_out", "output_projection"}
+
+KNOWN = re.compile(r"(.*\.)?(cls\.predictions\.(bias|decoder\..*)|generator_lm_head\..*)")
+"""Tensors of the size of the vocabulary by other names."""
+
+OTHERS = {"wpe", "position_embeddings", "token_type_embeddings", "embed_positions", "score",
+          "classifier", "pos_embed", "position_embedding"}  # fmt: skip
+"""Words in the names of tables that have no row for each token, whatever their size."""
+
+_NUMBERED = re.compile(r"\.\d+\.")
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The vocabulary of a model: how many rows its tables have, and whose tokenizer counts them.
+
+    `tensors` are the names of the tables; `unknown` those of tensors that have its size and a name
+    that does not say what they are. `tokenizer` is None where the model comes without one.
+    """
+
+    rows: int
+    tensors: tuple[str, ...]
+    unknown: tuple[str, ...]
+    tokenizer: Tokenizer | None
+    shown: str
+
+    def same(self, other: "Vocabulary") -> bool:
+        """Whether the rows stand for the same tokens, as far as files tell."""
+        if self is other:
+            return True
+        if self.tokenizer is None or other.tokenizer is None:
+            return self.rows == other.rows
+        return self.rows == other.rows and self.tokenizer.same(other.tokenizer)
+
+
+def vocabulary_of(
+    inventory: Inventory, config: Mapping[str, Any], tokenizer: Tokenizer | None, shown: str
+) -> Vocabulary | None:
+    """The vocabulary of a model; None where it has no table of embeddings of tokens.
+
+    Such a table is called so and lies outside the layers; its rows are those that the config says
+    the vocabulary has, if it says.
+    """
+    said = set(found_sizes(config))
+    named = [name for name in inventory if _embeds(name) and len(inventory[name].shape) == 2]
+    chosen = [name for name in named if inventory[name].shape[0] in said] or named
+    if not chosen:
+        return None
+    rows = inventory[chosen[0]].shape[0]
+    tables, unknown = [], []
+    for name in inventory:
+        shape = inventory[name].shape
+        if not shape or shape[0] != rows:
+            continue
+        if _embeds(name) or _heads(name):
+            tables.append(name)
+        elif not _other(inventory, name):
+            unknown.append(name)
+    return Vocabulary(rows, tuple(tables), tuple(unknown), tokenizer, shown)
+
+
+def found_sizes(config: Mapping[str, Any]) -> Iterator[int]:
+    """Every `vocab_size` of a config, those of nested configs too."""
+    for key, value in config.items():
+        if key == "vocab_size" and isinstance(value, int):
+            yield value
+        elif isinstance(value, dict):
+            yield from found_sizes(value)
+
+
+def _embeds(name: str) -> bool:
+    words = name.split(".")
+    return words[-2:] == ["embeddings", "weight"] or not EMBEDDINGS.isdisjoint(words)
+
+
+def _heads(name: str) -> bool:
+    return not HEADS.isdisjoint(name.split(".")) or KNOWN.fullmatch(name) is not None
+
+
+def _other(inventory: Inventory, name: str) -> bool:
+    """Whether a tensor has the size of the vocabulary by chance."""
+    words = set(name.split("."))
+    return bool(
+        OTHERS & words
+        or _NUMBERED.search(name)
+        or inventory.layering.split(name)[0] is not None
+        or "norm" in inventory.roles.get(name, ())
+    )

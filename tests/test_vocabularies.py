@@ -1,0 +1,210 @@
+"""Models of different vocabularies: what every row of an aligned table is, and where from."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mergelang
+from tests.checkpoints import MARKS, llama_shapes, write_arrays, write_tokenizer
+
+HIDDEN = 6
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def write(folder: Path, words, seed: int, *, rows: int | None = None, **config) -> dict:
+    """A small model of random float32 with a tokenizer of these words; gives its tensors."""
+    random = np.random.default_rng(seed)
+    size = rows or len(MARKS) + len(words)
+    shapes = llama_shapes(layers=1, hidden=HIDDEN, vocabulary=size)
+    tensors = {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    write_arrays(folder, {name: (each, "F32") for name, each in tensors.items()})
+    settings = {"model_type": "llama", "num_hidden_layers": 1, "vocab_size": size}
+    (folder / "config.json").write_text(json.dumps({**settings, **config}))
+    write_tokenizer(folder, words)
+    return tensors
+
+
+def run(folder: Path, text: str, **options) -> dict:
+    """Runs a recipe over the models of a folder; gives the output's tensors."""
+    from safetensors.numpy import load_file
+
+    names = sorted(path.name for path in folder.iterdir() if path.name != "out")
+    head = [f'model {name} = "{name}"' for name in names if re.search(rf"\b{name}\b", text)]
+    path = folder / "test.merge"
+    path.write_text("\n".join([*head, text]) + "\n")
+    mergelang.load(path).run(**options)
+    path.unlink()
+    return load_file(folder / "out" / "model.safetensors")
+
+
+WORDS = {"a": ["one", "two", "three"], "b": ["three", "two", "four"], "c": ["one", "four", "five"]}
+
+
+@pytest.fixture
+def models(tmp_path) -> tuple[Path, dict]:
+    made = {name: write(tmp_path / name, words, i) for i, (name, words) in enumerate(WORDS.items())}
+    return tmp_path, made
+
+
+def row(made, model, word, name=EMBED):
+    return made[model][name][len(MARKS) + WORDS[model].index(word)]
+
+
+@pytest.mark.parametrize("name", [EMBED, HEAD])
+def test_a_union_keeps_the_ids_of_the_first_and_appends_what_others_have_more(models, name):
+    folder, made = models
+    out = run(folder, 'output "out" = linear(a, b, c) { tokenizer: union(a, b, c) }')[name]
+    assert out.shape == (len(MARKS) + 5, HIDDEN)
+    of = {
+        "one": [row(made, "a", "one", name), None, row(made, "c", "one", name)],
+        "two": [row(made, "a", "two", name), row(made, "b", "two", name), None],
+        "three": [row(made, "a", "three", name), row(made, "b", "three", name), None],
+        "four": [None, row(made, "b", "four", name), row(made, "c", "four", name)],
+        "five": [None, None, row(made, "c", "five", name)],
+    }
+    for number, rows in enumerate(of.values(), len(MARKS)):
+        known = [each for each in rows if each is not None]
+        mean = np.mean(known, axis=0)
+        wanted = np.mean([mean if each is None else each for each in rows], axis=0)
+        assert np.allclose(out[number], wanted, atol=1e-6)
+    marks = np.mean([made[each][name][: len(MARKS)] for each in "abc"], axis=0)
+    assert np.allclose(out[: len(MARKS)], marks, atol=1e-6)
+
+
+def test_the_base_of_a_merge_gives_the_rows_that_it_has(models):
+    """`one` is known to the base a and to c: b takes the base's, so its task vector is zero."""
+    folder, made = models
+    out = run(
+        folder, 'output "out" = task_arithmetic(b, c, base: a) { tokenizer: union(a, b, c) }'
+    )[EMBED]
+    one = row(made, "a", "one") + (row(made, "c", "one") - row(made, "a", "one"))
+    assert np.allclose(out[len(MARKS)], one, atol=1e-6)
+    # `four` is not known to the base: it takes the mean of the two that have it.
+    four = row(made, "b", "four"), row(made, "c", "four")
+    base = (four[0] + four[1]) / 2
+    wanted = base + (four[0] - base) + (four[1] - base)
+    assert np.allclose(out[len(MARKS) + 3], wanted, atol=1e-6)
+
+
+def test_a_base_may_be_named_where_the_merge_has_none(models):
+    folder, made = models
+    out = run(folder, 'output "out" = linear(a, b, c) { tokenizer: union(a, b, c, base: c) }')
+    one = [row(made, "a", "one"), row(made, "c", "one"), row(made, "c", "one")]
+    assert np.allclose(out[EMBED][len(MARKS)], np.mean(one, axis=0), atol=1e-6)
+
+
+def test_the_vocabulary_of_one_model_drops_the_others_tokens(models):
+    folder, made = models
+    out = run(folder, 'output "out" = linear(a, b) { tokenizer: from(b) }')[EMBED]
+    assert len(out) == len(MARKS) + 3
+    two = (row(made, "a", "two") + row(made, "b", "two")) / 2
+    assert np.allclose(out[len(MARKS) + 1], two, atol=1e-6)
+    assert np.array_equal(out[len(MARKS) + 2], row(made, "b", "four"))
+
+
+def test_rows_of_tokens_are_taken_from_where_the_recipe_says(models):
+    folder, made = models
+    out = run(
+        folder,
+        """output "out" = linear(a, b) { tokenizer: union(a, b), tokens: {
+          "one": from(a), "two": from(b, force: true), "three": zero, "four": zero,
+          "new": token(b, "four"), "last": token(a, 5, force: true),
+          "none": zero(force: true) } }""",
+    )[EMBED][len(MARKS) :]
+    wanted = [
+        row(made, "a", "one"), row(made, "b", "two"),
+        (row(made, "a", "three") + row(made, "b", "three")) / 2, row(made, "b", "four") / 2,
+        row(made, "b", "four"), made["a"][EMBED][5], np.zeros(HIDDEN),
+    ]  # fmt: skip
+    assert np.allclose(out, wanted, atol=1e-6)
+
+
+def test_rows_without_a_token_are_the_mean_of_all_others(models):
+    folder, _ = models
+    out = run(folder, 'output "out" = a { tokenizer: from(a), pad_vocab: 16 }')
+    for name in (EMBED, HEAD):
+        assert len(out[name]) == 16
+        mean = out[name][:7].astype(np.float64).mean(axis=0)
+        assert np.allclose(out[name][7:], mean, atol=1e-6)
+
+
+def test_a_padded_vocabulary_stays_padded_and_keeps_its_spare_rows(tmp_path):
+    made = write(tmp_path / "a", ["x", "y"], 0, rows=12)
+    write(tmp_path / "b", ["x", "y", "z"], 1)
+    out = run(tmp_path, 'output "out" = a { tokenizer: union(a, b) }')
+    assert len(out[EMBED]) == 12
+    assert np.array_equal(out[EMBED][:6], made[EMBED][:6])
+    assert np.array_equal(out[EMBED][7:], made[EMBED][7:])
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["vocab_size"] == 12
+    words = [f"w{i}" for i in range(20)]
+    write(tmp_path / "b", words, 1)
+    out = run(tmp_path, 'output "out" = a { tokenizer: union(a, b) }')
+    assert len(out[EMBED]) == 28  # 26 tokens, and as before a multiple of 4
+
+
+def test_of_a_merge_every_model_is_aligned_before_it_is_merged(models):
+    """The option of an output and `retokenize` are one thing, wherever the merge has its name."""
+    folder, _ = models
+    let = "let merged = slerp(dare(b, c, density: 0.5, base: a), a, t: 0.3)\n"
+    options = run(folder, let + 'output "out" = merged { tokenizer: union(a, b, c) }')
+    called = run(folder, let + 'output "out" = retokenize(merged, to: union(a, b, c))')
+    leaves = run(
+        folder,
+        "\n".join(f"let {x}{x} = retokenize({x}, to: union(a, b, c, base: a))" for x in "abc")
+        + '\noutput "out" = slerp(dare(bb, cc, density: 0.5, base: aa), aa, t: 0.3)',
+    )
+    for name, each in options.items():
+        assert np.array_equal(each, called[name])
+        if name not in (EMBED, HEAD):
+            assert np.array_equal(each, leaves[name])
+        assert each.shape == leaves[name].shape
+
+
+def test_models_are_stacked_over_one_vocabulary(models):
+    folder, made = models
+    out = run(folder, 'output "out" = stack(a, b) { tokenizer: union(a, b) }')
+    assert np.array_equal(out[EMBED][:7], made["a"][EMBED])
+    assert np.array_equal(out[EMBED][7], row(made, "b", "four"))
+    assert np.array_equal(out[HEAD][len(MARKS) + 1], row(made, "b", "two", HEAD))
+
+
+def test_a_mismatch_policy_answers_for_other_tokens_of_the_same_number(models):
+    folder, made = models
+    out = run(folder, 'output "out" = mean(a, b, mismatch: from(b), config: from(b))')
+    assert np.array_equal(out[EMBED], made["b"][EMBED])
+    norm = "model.norm.weight"
+    assert np.allclose(out[norm], (made["a"][norm] + made["b"][norm]) / 2, atol=1e-6)
+
+
+def test_ids_in_the_config_follow_their_tokens(tmp_path):
+    ids = {"bos_token_id": 0, "eos_token_id": [1, 5], "pad_token_id": 6, "image_token_index": 4}
+    write(tmp_path / "a", ["x", "y", "z"], 0)
+    text = {"vocab_size": 7, "eos_token_id": 5}
+    write(tmp_path / "b", ["p", "q", "z"], 1, text_config=text, **ids)
+    generation = {"eos_token_id": [1, 5], "suppress_tokens": [4, 6], "bad_words_ids": [[4, 5], [6]]}
+    (tmp_path / "b" / "generation_config.json").write_text(json.dumps(generation))
+    run(tmp_path, 'output "out" = b { tokenizer: union(a, b) }')
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["vocab_size"] == config["text_config"]["vocab_size"] == 9
+    assert config["text_config"]["eos_token_id"] == 8
+    assert {key: config[key] for key in ids} == {
+        "bos_token_id": 0, "eos_token_id": [1, 8], "pad_token_id": 6, "image_token_index": 7
+    }  # fmt: skip
+    made = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert made == {
+        "eos_token_id": [1, 8], "suppress_tokens": [7, 6], "bad_words_ids": [[7, 8], [6]]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_aligned_merge_has_the_same_bytes_for_any_block_and_number_of_threads(models, threads):
+    folder, _ = models
+    text = """output "out" = dare_ties(b, c, density: 0.5, base: a) {
+      tokenizer: union(a, b, c), pad_vocab: 8192 }"""
+    first = run(folder, text)
+    again = run(folder, text, threads=threads, block=1 << 14)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
