@@ -112,8 +112,12 @@ def test_the_config_and_ids_of_another_donor_are_put_over_the_vocabulary(tmp_pat
     assert config["vocab_size"] == 22
 
 
-@pytest.mark.parametrize("options", ["", "pad_vocab: 4096", 'tokens: { "w1": zero(force: true) }'])
-@pytest.mark.parametrize("merge", ["a", "dare_ties(a, b, density: 0.5, base: c)", "slerp(a, b, t: 1)"])
+OPTIONS = ("", "pad_vocab: 4096", 'tokens: { "w1": zero(force: true) }')
+MERGES = ("a", "dare_ties(a, b, density: 0.5, base: c)", "slerp(a, b, t: 1)")
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("merge", MERGES)
 def test_a_plan_says_what_is_read(tmp_path, merge, options):
     for seed, (name, words) in enumerate({"a": WORDS, "b": WORDS[::-1], "c": WORDS[3:]}.items()):
         save(tmp_path / name, "Llama", [*words, f"<|{name}|>"], seed)
