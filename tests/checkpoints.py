@@ -92,10 +92,11 @@ def write_tokenizer(
         {"id": tokens[text], "content": text, "single_word": False, "lstrip": False,
          "rstrip": False, "normalized": False, "special": True} for text in (*added, *behind)
     ]  # fmt: skip
+    model = {"type": "WordLevel", "vocab": tokens, "unk_token": next(iter(tokens))}
     content = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": entries,
         "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
-        "decoder": None, "model": {"type": "WordLevel", "vocab": tokens, "unk_token": next(iter(tokens))},
+        "decoder": None, "model": model,
     }  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(content))
     settings = {"bos_token": "<s>", "eos_token": "</s>", **config}
