@@ -208,3 +208,20 @@ def test_an_aligned_merge_has_the_same_bytes_for_any_block_and_number_of_threads
     first = run(folder, text)
     again = run(folder, text, threads=threads, block=1 << 14)
     assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "merge", ["match { @embed | @head => b, _ => a }", "mean(a, b, mismatch: from(b))"]
+)
+def test_the_tokenizer_of_an_output_is_that_of_its_tables(models, merge):
+    """Whatever model the config comes from: its tokenizer, its size and its ids are put right."""
+    folder, made = models
+    settings = json.loads((folder / "a" / "config.json").read_text())
+    settings |= {"eos_token_id": len(MARKS) + WORDS["a"].index("three"), "bos_token_id": 0}
+    (folder / "a" / "config.json").write_text(json.dumps(settings))
+    out = run(folder, f'output "out" = {merge}')
+    assert np.array_equal(out[EMBED], made["b"][EMBED])
+    config = json.loads((folder / "out" / "config.json").read_text())
+    assert config["eos_token_id"] == len(MARKS) + WORDS["b"].index("three")
+    written = (folder / "out" / "tokenizer.json").read_bytes()
+    assert written == (folder / "b" / "tokenizer.json").read_bytes()

@@ -8,7 +8,6 @@ mean of those that have it; zeros where no model has it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from mergelang.models.target import Target, size_of
 from mergelang.models.vocabulary import Vocabulary
@@ -59,23 +58,6 @@ class Alignment:
         own, target = self._ids[self.own], self.target.tokens
         same = all(target.get(text) == number for text, number in own.items())
         return same and not self.taken and self.target.rows == self.vocabularies[self.own].rows
-
-    @property
-    def renumbered(self) -> Mapping[str, Any]:
-        """What changes in the model's config: arguments of `models.config.with_vocabulary`.
-
-        A token that the target does not have keeps no id of its own: it becomes the target's token
-        of the same use (begin, end, padding), where there is one.
-        """
-        mine, target = self.vocabularies[self.own], self.target
-        special = mine.tokenizer.special
-        instead = {text: target.first.tokenizer.special.get(use) for use, text in special.items()}
-        ids = {}
-        for text, number in mine.tokenizer.tokens.items():
-            new = target.tokens.get(text, target.tokens.get(instead.get(text)))
-            if new is not None and new != number:
-                ids[number] = new
-        return {"rows": target.rows, "was": mine.rows, "ids": ids}
 
     @cached_property
     def _ids(self) -> tuple[Mapping[str, int], ...]:

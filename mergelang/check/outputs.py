@@ -61,11 +61,12 @@ def check_output(
         term = retokenize(one, wanted, vocabularies, expressions.report, wanted.span)
         if term is None:
             return None
-    vocabularies.one(expressions.report, term, output.value.span)
+    words = vocabularies.one(expressions.report, term, output.value.span)
     if template is not None:
         span = options["places"]["chat_template"]
         template = settled(template, term, span, expressions)
-    kept = {"dtype": options["dtype"], "shards": options["shards"], "chat_template": template}
+    kept = {"dtype": options["dtype"], "shards": options["shards"], "chat_template": template,
+            "vocabulary": vocabularies.foreign(term, words)}  # fmt: skip
     return Destination(text, _normal(str(path.absolute())), term, kept, output.path.span)
 
 

@@ -16,7 +16,7 @@ from mergelang.check.suggest import listed
 from mergelang.check.terms import Input
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.check.wish import Wish
-from mergelang.models.target import target_of
+from mergelang.models.target import renumbered, target_of
 from mergelang.models.vocabulary import Vocabulary
 from mergelang.ops.expr import Context, Value
 from mergelang.ops.layout import Fresh, Layout, Pick
@@ -255,7 +255,7 @@ def _aligned(
     return Term(
         "retokenize", inputs, {"alignment": alignment}, span, leaf.mass, leaf.seed, donor=leaf,
         inventory=made,
-        layout=Layout(made, origins, (("with_vocabulary", alignment.renumbered),)),
+        layout=Layout(made, origins, (("with_vocabulary", renumbered(words, alignment.target)),)),
     )  # fmt: skip
 
 

@@ -213,6 +213,15 @@ class Vocabularies:
                 found.setdefault(reference, source.name or f'"{reference.text}"')
         return list(found.values())
 
+    def foreign(self, term: Term, words: Words | None) -> Words | None:
+        """The vocabulary of a term, unless it is that of the model that gives the config."""
+        if tokens_of(words) is None:
+            return None
+        if isinstance(words, Target):
+            return words
+        own = self.checkpoint(self.donor(term)).vocabulary
+        return None if own is not None and not self.differ(own, words) else words
+
     def one(self, report: "Report", term: Term, span: Span) -> Words | None:
         """The vocabulary of a term that is to be written; tells where its tables have several."""
         tables = self.tables(term)

@@ -7,6 +7,7 @@ order: first the words of their vocabularies, then their added tokens.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
+from typing import Any
 
 from mergelang.models.tokenizer import Tokenizer
 from mergelang.models.vocabulary import Vocabulary
@@ -71,6 +72,24 @@ def target_of(
     else:
         rows = _multiple(size, pad or 1)
     return Target(first, tokens, words, added, size, rows)
+
+
+def renumbered(mine: Vocabulary, words: Vocabulary | Target) -> dict[str, Any]:
+    """What changes in a model's config with its vocabulary: arguments of `with_vocabulary`.
+
+    A token that the new vocabulary does not have becomes its token of the same use (begin, end,
+    padding), where there is one.
+    """
+    target = isinstance(words, Target)
+    tokens = words.tokens if target else words.tokenizer.tokens
+    uses = (words.first if target else words).tokenizer.special
+    instead = {text: uses.get(use) for use, text in mine.tokenizer.special.items()}
+    ids = {}
+    for text, number in mine.tokenizer.tokens.items():
+        new = tokens.get(text, tokens.get(instead.get(text)))
+        if new is not None and new != number:
+            ids[number] = new
+    return {"rows": words.rows, "was": mine.rows, "ids": ids}
 
 
 def size_of(tokenizer: Tokenizer) -> int:

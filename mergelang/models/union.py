@@ -12,6 +12,7 @@ from typing import Any
 
 from mergelang.models.target import Target
 from mergelang.models.tokenizer import Tokenizer
+from mergelang.models.vocabulary import Vocabulary
 
 STALE = ("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
          "sentencepiece.bpe.model")  # fmt: skip
@@ -21,8 +22,10 @@ KIND = ("normalizer", "pre_tokenizer", "decoder")
 """What two tokenizers have to have in common for the merges of one to serve the other."""
 
 
-def tokenizer_files(target: Target) -> tuple[dict[str, bytes], tuple[Path, ...]]:
-    """The files to write, by name, and those to copy."""
+def tokenizer_files(target: Target | Vocabulary) -> tuple[dict[str, bytes], tuple[Path, ...]]:
+    """The files to write, by name, and those to copy; of a model's own vocabulary all of its."""
+    if isinstance(target, Vocabulary):
+        return {}, tuple(target.tokenizer.files.values())
     first = target.first.tokenizer
     if not target.fresh:
         return {}, tuple(first.files.values())

@@ -10,6 +10,7 @@ from mergelang.models import config as config_edits
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.config import with_vocabulary
 from mergelang.models.reference import Reference
+from mergelang.models.target import renumbered
 from mergelang.models.tokenizer import is_tokenizer_file
 from mergelang.models.union import tokenizer_files
 
@@ -28,20 +29,24 @@ def beside(
     checkpoint = checkpoints[source.options["reference"]]
     written: dict[str, bytes] = {}
     copied = {path.name: path for path in checkpoint.sidecars}
+    words = target.options.get("vocabulary")
+    mine = checkpoint.vocabulary
+    known = mine is not None and mine.tokenizer is not None
     if config is not None:
+        if words is not None and known and not _aligned(target.term):
+            config = with_vocabulary(config, **renumbered(mine, words))
         if target.options["dtype"]:
             config = config_edits.with_dtype(config, target.options["dtype"])
         written["config.json"] = _encoded(config)
-    aligned = aligned_of(target.term)
-    if aligned is not None:
+    if words is not None:
         copied = {name: path for name, path in copied.items() if not is_tokenizer_file(name)}
-        made, files = tokenizer_files(aligned.target)
+        made, files = tokenizer_files(words)
         copied |= {path.name: path for path in files}
         written |= made
-        if GENERATION in copied:
+        if GENERATION in copied and known:
             settings = json.loads(copied[GENERATION].read_bytes())
-            written[GENERATION] = _encoded(with_vocabulary(settings, **aligned.renumbered))
-    template = target.options["chat_template"]
+            written[GENERATION] = _encoded(with_vocabulary(settings, **renumbered(mine, words)))
+    template = target.options.get("chat_template")
     if template is not None:
         copied = {name: path for name, path in copied.items() if name != "chat_template.json"}
         written |= _templated(written, copied, template)
@@ -61,11 +66,11 @@ def _templated(
     return found
 
 
-def aligned_of(term: Term) -> Any:
-    """The alignment of the model that an output's config comes from; None without one."""
+def _aligned(term: Term | None) -> bool:
+    """Whether the config is that of an aligned model, which has its changes already."""
     while term is not None and term.op != "retokenize":
         term = term.donor or (term.inputs[0] if term.inputs else None)
-    return None if term is None else term.options["alignment"]
+    return term is not None
 
 
 def _encoded(value: Mapping[str, Any]) -> bytes:
