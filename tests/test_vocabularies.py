@@ -211,7 +211,7 @@ def test_an_aligned_merge_has_the_same_bytes_for_any_block_and_number_of_threads
 
 
 @pytest.mark.parametrize(
-    "merge", ["match { @embed | @head => b, _ => a }", "mean(a, b, mismatch: from(b))"]
+    "merge", ["match { !(@embed | @head) => a, _ => b }", "mean(a, b, mismatch: from(b))"]
 )
 def test_the_tokenizer_of_an_output_is_that_of_its_tables(models, merge):
     """Whatever model the config comes from: its tokenizer, its size and its ids are put right."""
