@@ -1,7 +1,7 @@
 """What every part knows about files: where ours are kept, and by what one is known again."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,11 +33,20 @@ def facts_of(path: Path | str) -> Facts:
     return Facts(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def facts_below(path: Path) -> dict[str, Facts]:
-    """The facts of a file, or of a folder and the files in it; none where nothing is there."""
+def files_below(folder: Path) -> dict[str, Path]:
+    """All files in a folder and the folders in it, by their names from there."""
+    found = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    return {each.relative_to(folder).as_posix(): each for each in found}
+
+
+def facts_below(path: Path, more: Iterable[Path] = ()) -> dict[str, Facts]:
+    """The facts of a file, or of a folder and the files in it; none where nothing is there.
+
+    `more` are files of it that lie in further folders.
+    """
     try:
         files = [each for each in path.iterdir() if each.is_file()] if path.is_dir() else []
-        return {str(each): facts_of(each) for each in (path, *files)}
+        return {str(each): facts_of(each) for each in (path, *files, *more)}
     except OSError:
         return {}
 

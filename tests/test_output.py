@@ -147,3 +147,29 @@ def test_a_stack_on_a_model_without_the_lists_of_the_donor_is_told(folder):
     (folder / "b" / "config.json").write_text(json.dumps(llama_config()))
     with pytest.raises(InputError, match=r"stack needs layer_types in config\.json"):
         run(folder, "stack(a[..2], b[2..])")
+
+
+def test_modules_behind_a_model_come_along_in_their_folders(folder):
+    """What sentence-transformers writes: a list of modules, each with a folder of its own."""
+    files = {
+        "modules.json": '[{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, '
+        '{"path": "3_Normalize"}, {"path": "../a"}]',
+        "sentence_bert_config.json": '{"max_seq_length": 8}',
+        "config_sentence_transformers.json": "{}",
+        "preprocessor_config.json": "{}",
+        "1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
+        "2_Dense/config.json": '{"in_features": 8}',
+        "2_Dense/model.safetensors": "weights",
+    }
+    for name, text in files.items():
+        (folder / "b" / name).parent.mkdir(exist_ok=True)
+        (folder / "b" / name).write_text(text)
+    (folder / "b" / "other").mkdir()
+    (folder / "b" / "other" / "notes.txt").write_text("not of the model")
+    out = run(folder, "b + 0.5 * (a - b)")
+    for name, text in files.items():
+        assert (out / name).read_text() == text
+    assert not (out / "other").exists()
+    record = json.loads((out / "mergelang.json").read_text())
+    assert files.keys() <= record["files"].keys()
+    assert run(folder, "b + 0.5 * (a - b)") == out  # a folder of ours is replaced

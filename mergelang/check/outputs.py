@@ -11,7 +11,7 @@ from mergelang.check.expressions import Expressions
 from mergelang.check.program import Destination
 from mergelang.check.retokenize import retokenize
 from mergelang.check.suggest import listed, nearest
-from mergelang.check.template import chat_template, settled
+from mergelang.check.template import chat_template, is_file, settled
 from mergelang.check.terms import Input
 from mergelang.check.value import Number, Unknown, describe, exactly
 from mergelang.errors import Diagnostic, InputError
@@ -66,7 +66,8 @@ def check_output(
         span = options["places"]["chat_template"]
         template = settled(template, term, span, expressions)
     kept = {"dtype": options["dtype"], "shards": options["shards"], "chat_template": template,
-            "vocabulary": vocabularies.foreign(term, words)}  # fmt: skip
+            "vocabulary": vocabularies.foreign(term, words),
+            "template_file": options["template_file"]}  # fmt: skip
     return Destination(text, _normal(str(path.absolute())), term, kept, output.path.span)
 
 
@@ -74,7 +75,7 @@ def _options(
     record: ast.Record | None, expressions: Expressions, folder: Path
 ) -> dict[str, Any] | None:
     report = expressions.report
-    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS}
+    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS, "template_file": None}
     said: dict[str, Any] = {}
     places: dict[str, Span] = {}
     sound = True
@@ -98,6 +99,7 @@ def _options(
             sound &= said[name] is not None
         elif name == "chat_template":
             options[name] = chat_template(entry.value, expressions, folder)
+            options["template_file"] = options[name] if is_file(entry.value) else None
             sound &= options[name] is not None
         else:
             suggestion = nearest(name, KNOWN)

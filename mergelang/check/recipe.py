@@ -23,6 +23,7 @@ from mergelang.files import facts_below
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import Reference, local_path, parse_reference
+from mergelang.models.sidecars import module_files
 from mergelang.ops.registry import broken_packages
 from mergelang.source import Source, Span
 
@@ -203,7 +204,7 @@ class _File:
         if shared.sources and (open, reference) not in shared.opened:
             shared.opened[open, reference] = None
             try:
-                before = facts_below(reference.path) if reference.path else {}
+                before = facts_below(reference.path, module_files(reference.path)) if reference.path else {}
                 found = replace(open(reference), facts=before)
                 shared.opened[open, reference] = found
                 shared.checkpoints[reference] = found

@@ -54,6 +54,11 @@ def chat_template(expr: ast.Expr, expressions: "Expressions", folder: Path) -> s
     return None
 
 
+def is_file(expr: ast.Expr) -> bool:
+    """Whether a template is read from a file of its own."""
+    return isinstance(expr, ast.Call) and expr.function.span.text == "file"
+
+
 def _taken(expr: ast.Expr, expressions: "Expressions") -> str | None:
     term = expressions.model(expr)
     if term is None:

@@ -97,7 +97,7 @@ def _output(graph: Graph, output: OutputPlan) -> list[str]:
         lines.append(start + shortened(why, max(30, WIDTH - len(start))))
     for line in vocabulary_lines(graph, output):
         lines += wrap(f"  {line}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-    names = [*output.documents, *(path.name for path in output.sidecars)]
+    names = [*output.documents, *output.sidecars]
     beside = f"  beside: {', '.join(dict.fromkeys(names)) or 'nothing'}"
     lines += wrap(beside, WIDTH, subsequent_indent=" " * 10)
     lines.append(f"  reads {size(output.bytes_read)}, writes {size(output.bytes_written)}")

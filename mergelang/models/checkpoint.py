@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,13 @@ from mergelang.models.config import layer_count
 from mergelang.models.headers import read_header
 from mergelang.models.reference import Reference
 from mergelang.models.roles import layering_of, roles_of
+from mergelang.models.sidecars import sidecars_of
 from mergelang.models.tokenizer import tokenizer_of
 from mergelang.models.vocabulary import Vocabulary, vocabulary_of
 from mergelang.tensors import Extent, Inventory
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-
-SIDECARS = (
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "sentencepiece.bpe.model",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
-    "*.tiktoken", "spiece.model",
-    "chat_template.json", "chat_template.jinja", "generation_config.json",
-    "preprocessor_config.json", "processor_config.json", "configuration_*.py", "modeling_*.py",
-    "tokenization_*.py",
-)  # fmt: skip
-"""Files that belong to a model beside weights and config."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 QUANTISED = ("F8_E4M3", "F8_E5M2")
@@ -76,7 +66,8 @@ class Checkpoint:
     def vocabulary(self) -> Vocabulary | None:
         """What the rows of its embeddings stand for; None where it has none."""
         shown = self.reference.text
-        tokenizer = tokenizer_of(self.sidecars, shown)
+        beside = (each for each in self.sidecars if each.parent == self.folder)
+        tokenizer = tokenizer_of(beside, shown)
         return vocabulary_of(self.inventory, self.config or {}, tokenizer, shown)
 
 
@@ -105,13 +96,7 @@ def _open(reference: Reference) -> Checkpoint:
         raise InputError("E0609", path=shown)
     config = _config(path, shown)
     _refuse_quantised(config, shown)
-    sidecars = tuple(
-        sorted(
-            each for each in path.iterdir()
-            if each.is_file() and any(fnmatchcase(each.name, form) for form in SIDECARS)
-        )
-    )  # fmt: skip
-    return _checkpoint(reference, path, _weights(path, shown), config, sidecars)
+    return _checkpoint(reference, path, _weights(path, shown), config, sidecars_of(path))
 
 
 def _checkpoint(

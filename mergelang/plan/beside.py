@@ -28,7 +28,7 @@ def beside(
     """
     checkpoint = checkpoints[source.options["reference"]]
     written: dict[str, bytes] = {}
-    copied = {path.name: path for path in checkpoint.sidecars}
+    copied = {each.relative_to(checkpoint.folder).as_posix(): each for each in checkpoint.sidecars}
     words = target.options.get("vocabulary")
     mine = checkpoint.vocabulary
     known = mine is not None and mine.tokenizer is not None

@@ -156,7 +156,10 @@ def parent(checkpoint: Checkpoint, kind: str = "model") -> Parent:
     bare = checkpoint.reference.path != folder
     named = () if bare else (folder / name for name in BESIDE)
     paths = [*checkpoint.files, *checkpoint.sidecars, *(each for each in named if each.is_file())]
-    files = (SourceFile(each.name, each, each.stat().st_size) for each in paths)
+    files = (
+        SourceFile(each.relative_to(folder).as_posix(), each, each.stat().st_size)
+        for each in paths
+    )
     return Parent(
         checkpoint.reference.text, kind, tuple(sorted(files, key=lambda each: each.name)),
         record=read_record(checkpoint.files[0] if bare else folder),

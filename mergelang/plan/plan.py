@@ -86,7 +86,7 @@ class OutputPlan:
     tasks: tuple[Task, ...]
     shards: tuple[Shard, ...]
     documents: Mapping[str, bytes]
-    sidecars: tuple[Path, ...]
+    sidecars: Mapping[str, Path]
     dropped: Mapping[str, int]
     origin: Origin
     current: bool = False
@@ -159,9 +159,8 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     table = index(files)
     if table is not None:
         documents = {"model.safetensors.index.json": table, **documents}
-    sidecars = tuple(copied.values())
     return OutputPlan(
-        target, node, tuple(tasks(node, types, checkpoints)), files, documents, sidecars,
+        target, node, tuple(tasks(node, types, checkpoints)), files, documents, copied,
         _dropped(target.term), made,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mergelang.check.program import Destination, Program
-from mergelang.files import changed
+from mergelang.files import changed, files_below
 from mergelang.plan.plan import KEEP, OutputPlan, Plan
 from mergelang.record.keep import Keeper
 from mergelang.record.remember import request_of
@@ -49,13 +49,13 @@ def _same(plan: Plan, output: OutputPlan) -> bool:
     keeper = Keeper(plan)
     seal = keeper.seal(output, {task.name: task.digest for task in output.tasks})
     try:
-        wanted = {each.name: each.read_bytes() for each in output.sidecars}
+        wanted = {name: each.read_bytes() for name, each in output.sidecars.items()}
         wanted |= output.documents
         sizes = {shard.file: shard.size for shard in output.shards}
         sizes |= {name: len(data) for name, data in wanted.items()}
         wanted |= keeper.documents(output, seal, output.path, dict(sorted(sizes.items())))
         return (
-            {each.name for each in output.path.iterdir()} == {*sizes, *wanted}
+            files_below(output.path).keys() == {*sizes, *wanted}
             and all(_begins(output.path / s.file, s.header(seal)) for s in output.shards)
             and all((output.path / name).read_bytes() == data for name, data in wanted.items())
         )

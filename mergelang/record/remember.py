@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mergelang import __version__
 from mergelang.check.program import Destination, Program
-from mergelang.files import Facts, facts_of
+from mergelang.files import Facts, facts_of, files_below
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.keys import ENGINE, derivation
@@ -28,7 +28,7 @@ def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
             shard = places[task.name]
             place = Extent(str(output.path / shard.file), shard.offsets[task.name], task.type)
             tensors[task.name] = Made(place, seal.tensors[task.name], *made)
-    files = {each.name: facts_of(each) for each in folder.iterdir()}
+    files = {name: facts_of(each) for name, each in files_below(folder).items()}
     request = request_of(plan.graph.program, output.destination)
     save(Written(output.path, request, _inputs(plan), files, tensors))
 
@@ -59,6 +59,7 @@ def request_of(program: Program, output: Destination) -> str:
         __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
+        output.options.get("template_file") or "",
         *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),
     ]  # fmt: skip
     return of_bytes("\0".join(said).encode())

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from mergelang.check.outputs import foreign_files
 from mergelang.errors import MergelangError, RunError
+from mergelang.files import files_below
 from mergelang.plan.layout import Shard
 from mergelang.plan.origin import Seal
 from mergelang.run import disk, journal, lock
@@ -106,19 +107,32 @@ class Folder:
             disk.write(self.model / file, descriptor, self._shards[file].header(seal), 0)
             disk.sync(self.model / file, descriptor)
 
-    def add(self, documents: Mapping[str, bytes], copies: tuple[Path, ...] = ()) -> None:
-        """Writes small files, and copies those that come along; documents win over copies."""
-        for source in copies:
-            if source.name not in documents:
+    def add(
+        self, documents: Mapping[str, bytes], copies: Mapping[str, Path] | None = None
+    ) -> None:
+        """Writes small files by name, and copies those that come along; documents win over copies.
+
+        A name may lie in a folder: `1_Pooling/config.json`.
+        """
+        for name, source in (copies or {}).items():
+            if name not in documents:
                 with disk.told(source):
                     data = source.read_bytes()
-                disk.put(self.model / source.name, data)
+                self._put(name, data)
         for name, data in documents.items():
-            disk.put(self.model / name, data)
+            self._put(name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
+        folder = (self.model / name).parent
+        disk.make_folder(folder)
+        disk.put(self.model / name, data)
+        while folder != self.model:
+            disk.sync_path(folder)
+            folder = folder.parent
 
     def files(self) -> dict[str, int]:
         """Every file written so far, with its size."""
-        return {p.name: p.stat().st_size for p in sorted(self.model.iterdir())}
+        return {name: each.stat().st_size for name, each in files_below(self.model).items()}
 
     def publish(self) -> None:
         """Puts the complete folder in its place, in exchange for the old one.
