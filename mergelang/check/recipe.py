@@ -204,7 +204,8 @@ class _File:
         if shared.sources and (open, reference) not in shared.opened:
             shared.opened[open, reference] = None
             try:
-                before = facts_below(reference.path, module_files(reference.path)) if reference.path else {}
+                path = reference.path
+                before = facts_below(path, module_files(path)) if path else {}
                 found = replace(open(reference), facts=before)
                 shared.opened[open, reference] = found
                 shared.checkpoints[reference] = found
