@@ -50,12 +50,16 @@ def save(folder: Path, kind: str, words: list[str], seed: int, **more: object):
 
 
 def run(folder: Path, text: str, **options) -> list:
+    events: list = []
+    recipe(folder, text).run(listener=events.append, **options)
+    return events
+
+
+def recipe(folder: Path, text: str) -> mergelang.Recipe:
     names = sorted(each.name for each in folder.iterdir() if (each / "config.json").is_file())
     lines = [f'model {name} = "{name}"' for name in names if name != "out"]
     (folder / "test.merge").write_text("\n".join([*lines, text]) + "\n")
-    events: list = []
-    mergelang.load(folder / "test.merge").run(listener=events.append, **options)
-    return events
+    return mergelang.load(folder / "test.merge")
 
 
 def load(folder: Path, kind: str):
@@ -121,10 +125,9 @@ MERGES = ("a", "dare_ties(a, b, density: 0.5, base: c)", "slerp(a, b, t: 1)")
 def test_a_plan_says_what_is_read(tmp_path, merge, options):
     for seed, (name, words) in enumerate({"a": WORDS, "b": WORDS[::-1], "c": WORDS[3:]}.items()):
         save(tmp_path / name, "Llama", [*words, f"<|{name}|>"], seed)
-    record = f"{{ tokenizer: union(a, b, c), {options} }}"
-    events = run(tmp_path, f'output "out" = {merge} {record}')
-    done = next(each for each in events if isinstance(each, RunDone))
-    plan = mergelang.load(tmp_path / "test.merge").plan()
+    text = f'output "out" = {merge} {{ tokenizer: union(a, b, c), {options} }}'
+    plan = recipe(tmp_path, text).plan()
+    done = next(each for each in run(tmp_path, text) if isinstance(each, RunDone))
     assert plan.bytes_read == done.bytes_read
     tensors = read_tensors(tmp_path / "out")
     assert all(np.isfinite(each).all() for each in tensors.values())
