@@ -33,11 +33,15 @@ FILES = (
 """Files that a tokenizer consists of."""
 
 
-class _Tokens(dict[str, int]):
-    """Ids of tokens: a dictionary that may be forgotten when no tokenizer has it any more."""
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """What is kept of the files of tokenizers, as long as one has them."""
+
+    tokens: Mapping[str, int]
+    added: Mapping[str, Mapping[str, Any]]
 
 
-_parsed: "WeakValueDictionary[bytes, _Tokens]" = WeakValueDictionary()
+_parsed: "WeakValueDictionary[bytes, _Parsed]" = WeakValueDictionary()
 """Vocabularies by the digests of their files."""
 
 
@@ -65,25 +69,34 @@ class Tokenizer:
                 digest.update(name.encode() + blake2b(data, digest_size=16).digest())
         return digest.digest()
 
-    @cached_property
+    @property
     def tokens(self) -> Mapping[str, int]:
         """The id of every token, added ones included, in the order of the ids."""
+        return self._parsed.tokens
+
+    @property
+    def added(self) -> Mapping[str, Mapping[str, Any]]:
+        """The added tokens by text: id, and how they are matched where that is known."""
+        return self._parsed.added
+
+    @cached_property
+    def _parsed(self) -> "_Parsed":
         known = _parsed.get(self.digest)
         if known is None:
-            found = dict(self.words)
-            for text, entry in self.added.items():
+            content = self.content() if self.source == "tokenizer.json" else {}
+            added = self._added(content)
+            found = dict(self._words(content))
+            for text, entry in added.items():
                 found.setdefault(text, entry["id"])
-            known = _Tokens(sorted(found.items(), key=lambda item: item[1]))
+            known = _Parsed(dict(sorted(found.items(), key=lambda item: item[1])), added)
             _parsed[self.digest] = known
         return known
 
-    @cached_property
-    def words(self) -> Mapping[str, int]:
+    def _words(self, content: Mapping[str, Any]) -> Mapping[str, int]:
         """The tokens of the vocabulary itself."""
         match self.source:
             case "tokenizer.json":
-                model = self.content.get("model", {})
-                vocab = model.get("vocab", {})
+                vocab = content.get("model", {}).get("vocab", {})
                 if isinstance(vocab, list):
                     return {entry[0]: i for i, entry in enumerate(vocab)}
                 return vocab
@@ -95,12 +108,8 @@ class Tokenizer:
                 return {line.rstrip("\r"): i for i, line in enumerate(lines)}
         return {piece: i for i, piece in enumerate(pieces(self._bytes(self.source)))}
 
-    @cached_property
-    def added(self) -> Mapping[str, Mapping[str, Any]]:
-        """The added tokens by text: id, and how they are matched where that is known."""
-        found: dict[str, Mapping[str, Any]] = {}
-        if self.source == "tokenizer.json":
-            found = {each["content"]: each for each in self.content.get("added_tokens") or ()}
+    def _added(self, content: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        found = {each["content"]: each for each in content.get("added_tokens") or ()}
         for number, entry in self._decoder.items():
             found.setdefault(entry["content"], {"id": int(number), **entry})
         if "added_tokens.json" in self.files:
@@ -108,9 +117,8 @@ class Tokenizer:
                 found.setdefault(text, {"id": number, "content": text, "special": False})
         return dict(sorted(found.items(), key=lambda item: item[1]["id"]))
 
-    @cached_property
     def content(self) -> Mapping[str, Any]:
-        """What tokenizer.json says."""
+        """What tokenizer.json says, parsed anew each time: it is large, and not kept."""
         return self._json("tokenizer.json")
 
     @cached_property

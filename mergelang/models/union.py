@@ -62,7 +62,7 @@ def _entry(text: str, owner: Tokenizer | None) -> dict[str, Any]:
 
 def _content(target: Target) -> dict[str, Any]:
     first = target.first.tokenizer
-    content = dict(first.content)
+    content = dict(first.content())
     ids = target.tokens
     content["added_tokens"] = [
         *(content.get("added_tokens") or ()),
@@ -75,28 +75,24 @@ def _content(target: Target) -> dict[str, Any]:
         content["model"] = {**model, "vocab": _scored(target, model["vocab"])}
         return content
     # With added tokens among the words every id is as written, whatever the numbers in between.
-    model["vocab"] = {**model["vocab"], **first_added(first), **{t: ids[t] for t in target.fresh}}
+    added = {text: entry["id"] for text, entry in first.added.items()}
+    model["vocab"] = {**model["vocab"], **added, **{text: ids[text] for text in target.fresh}}
     if "merges" in model:
-        model["merges"] = _merges(target, model["merges"])
+        model["merges"] = _merges(target, content)
     return {**content, "model": model}
 
 
-def first_added(first: Tokenizer) -> dict[str, int]:
-    return {text: entry["id"] for text, entry in first.added.items()}
-
-
-def _merges(target: Target, merges: list[Any]) -> list[Any]:
+def _merges(target: Target, content: Mapping[str, Any]) -> list[Any]:
     """The merges, and those of the others that make words which are new."""
+    merges = content["model"]["merges"]
     found = {tuple(each.split(" ")) if isinstance(each, str) else tuple(each): None
              for each in merges}  # fmt: skip
-    first = target.first.tokenizer
     before = len(found)
     for owner in dict.fromkeys(target.words.values()):
-        if owner.source != "tokenizer.json":
+        theirs = owner.content() if owner.source == "tokenizer.json" else {}
+        if not theirs or any(content.get(key) != theirs.get(key) for key in KIND):
             continue
-        if any(first.content.get(key) != owner.content.get(key) for key in KIND):
-            continue
-        for each in owner.content["model"].get("merges") or ():
+        for each in theirs["model"].get("merges") or ():
             pair = tuple(each.split(" ")) if isinstance(each, str) else tuple(each)
             if "".join(pair) in target.words:
                 found.setdefault(pair)
@@ -115,7 +111,8 @@ def _scored(target: Target, vocab: list[list[Any]]) -> list[list[Any]]:
     """
     scores: dict[str, float] = {}
     for owner in dict.fromkeys(target.words.values()):
-        model = owner.content.get("model", {}) if owner.source == "tokenizer.json" else {}
+        content = owner.content() if owner.source == "tokenizer.json" else {}
+        model = content.get("model", {})
         if isinstance(model.get("vocab"), list):
             for text, score in model["vocab"]:
                 scores.setdefault(text, score)
