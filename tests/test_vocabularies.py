@@ -225,3 +225,34 @@ def test_the_tokenizer_of_an_output_is_that_of_its_tables(models, merge):
     assert config["eos_token_id"] == len(MARKS) + WORDS["b"].index("three")
     written = (folder / "out" / "tokenizer.json").read_bytes()
     assert written == (folder / "b" / "tokenizer.json").read_bytes()
+
+
+def test_a_plan_a_graph_and_a_card_say_whose_rows_are_taken(models):
+    from mergelang.draw.graph_json import graph_json
+    from mergelang.draw.plan_text import plan_json
+
+    folder, _ = models
+    lines = [f'model {name} = "{name}"' for name in "abc"]
+    option = 'tokenizer: union(a, b, c), tokens: { "two": zero, "new": token(a, 1) }, pad_vocab: 8'
+    text = f'output "out" = linear(a, b, c) {{ {option} }}'
+    (folder / "test.merge").write_text("\n".join([*lines, text]) + "\n")
+    recipe = mergelang.load(folder / "test.merge")
+    said = str(recipe.plan())
+    for line in (
+        "  vocabulary: that of a, 10 tokens in 16 rows\n",
+        "  new, from b: `four`\n  new, from c: `five`\n  new, of the recipe: `new`\n",
+        "  a takes 1 row as the mean of b and c: `four`\n  a takes 1 row from c: `five`\n",
+        "  a takes 1 row from a: `new`\n",
+        "  c takes 1 row of zeros: `two`\n  c takes 1 row as the mean of a and b: `three`\n",
+    ):
+        assert line in said
+    report = plan_json(recipe.plan())["outputs"][0]["vocabulary"]
+    assert report["new"] == {"from b": ["four"], "from c": ["five"], "of the recipe": ["new"]}
+    assert report["taken"]["b"]["as the mean of a and c"] == ["one"]
+    nodes = [each for each in graph_json(recipe.graph())["nodes"] if each.get("op") == "retokenize"]
+    assert {each["options"]["alignment"] for each in nodes} == {
+        "to 10 tokens, 3 rows from other models"
+    }
+    recipe.run()
+    card = (folder / "out" / "README.md").read_text()
+    assert "## Vocabulary" in card and "- c takes 1 row of zeros: `two`\n" in card

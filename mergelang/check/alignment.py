@@ -8,10 +8,13 @@ mean of those that have it; zeros where no model has it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from mergelang.models.target import Target, size_of
 from mergelang.models.vocabulary import Vocabulary
 from mergelang.ops.rows import Part, Run
+
+Runs: TypeAlias = tuple[tuple[Run, ...], tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Alignment:
     merged: int
     base: int | None
     rules: Mapping[str, Rule]
+
+    def __str__(self) -> str:
+        size, taken = self.target.size, len(self.taken)
+        rows = f"{taken:,} rows" if taken != 1 else "1 row"
+        return f"to {size:,} tokens" + (f", {rows} from other models" if taken else "")
 
     @cached_property
     def taken(self) -> Mapping[str, tuple[int, ...]]:
@@ -79,12 +87,21 @@ class Alignment:
         merged = [i for i in having if i < self.merged] or having
         return (self.base,) if self.base in merged else tuple(merged)
 
-    def runs(self, there: Sequence[int]) -> tuple[tuple[Run, ...], tuple[tuple[int, int], ...]]:
+    def runs(self, there: tuple[int, ...]) -> Runs:
         """The rows of a table that the models `there` have, and bands that are the mean row.
 
         Tables are numbered as the models are. Rows that no token stands for are the model's own
         where it had such rows in their place; the others are to be the mean of all rows before.
         """
+        if there not in self._runs:
+            self._runs[there] = self._made(there)
+        return self._runs[there]
+
+    @cached_property
+    def _runs(self) -> dict[tuple[int, ...], Runs]:
+        return {}
+
+    def _made(self, there: tuple[int, ...]) -> Runs:
         target, own = self.target, self._ids[self.own]
         rows: list[tuple[Part, ...]] = [()] * target.size
         for text, number in target.tokens.items():

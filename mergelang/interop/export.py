@@ -207,6 +207,8 @@ class Exporter:
                 self.found.append(Diagnostic("W1132", entry.span, {"size": value.span.text}))
             elif name == "chat_template" and isinstance(value, ast.String):
                 made["chat_template"] = value.value
+            elif name == "chat_template" and isinstance(value, ast.Name) and value.id == "auto":
+                made["chat_template"] = "auto"
             elif name == "pad_vocab":
                 made.setdefault("tokenizer", {})["pad_to_multiple_of"] = int(plain(value))
             elif name == "tokenizer":

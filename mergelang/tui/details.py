@@ -43,9 +43,11 @@ def _headline(box: Box) -> str:
     name = operator_of(box.node).op
     if name in operators():
         return f"{name}: {operators()[name].signature.summary}"
-    return {"slice": "some layers of a model", "match": "for each tensor, the first arm that fits"}[
-        name
-    ]
+    return {
+        "slice": "some layers of a model",
+        "match": "for each tensor, the first arm that fits",
+        "retokenize": "the rows of a model in the order of another vocabulary",
+    }[name]
 
 
 def dedent_after_first(text: str) -> str:
