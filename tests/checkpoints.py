@@ -205,5 +205,6 @@ def write_speakers(folder: Path) -> Path:
     odd = write_model(folder / "odd", extra={"strange.weight": (32, 8)})
     write_tokenizer(odd, words)
     write_model(folder / "bare")
+    write_tokenizer(write_model(folder / "padded", vocabulary=40), words)
     write_adapter(folder / "adapter", extra={"lm_head.weight": (32, 8)})
     return folder

@@ -256,3 +256,15 @@ def test_a_plan_a_graph_and_a_card_say_whose_rows_are_taken(models):
     recipe.run()
     card = (folder / "out" / "README.md").read_text()
     assert "## Vocabulary" in card and "- c takes 1 row of zeros: `two`\n" in card
+
+
+def test_a_token_without_a_row_takes_one_from_where_there_is_one(tmp_path):
+    """A tokenizer that was given a token for padding, while the embedding was left as it was."""
+    made = {"a": write(tmp_path / "a", ["x", "y"], 0), "b": write(tmp_path / "b", ["y", "pad"], 1)}
+    write_tokenizer(tmp_path / "a", ["x", "y"], behind=["pad"])
+    write_tokenizer(tmp_path / "b", ["y", "pad"], behind=["lost"])
+    out = run(tmp_path, 'output "out" = linear(a, b) { tokenizer: union(a, b) }')[EMBED]
+    assert len(out) == len(MARKS) + 3  # `lost` has a row nowhere, and is no token of the union
+    assert np.array_equal(out[len(MARKS) + 2], made["b"][EMBED][len(MARKS) + 1])
+    out = run(tmp_path, 'output "out" = linear(a, b) { tokenizer: from(b) }')[EMBED]
+    assert len(out) == len(MARKS) + 3 and not out[len(MARKS) + 2].any()

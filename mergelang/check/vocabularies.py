@@ -164,7 +164,7 @@ class Vocabularies:
         for term, inputs in self._met.values():
             if id(term) in self.aligned and id(term) not in used:
                 continue
-            answered = "mismatch" in term.policy or told & self._under([term])
+            answered = "mismatch" in term.policy or (told and told & self._under([term]))
             if not answered and self._look(report, inputs):
                 told.add(id(term))
 
