@@ -19,7 +19,7 @@ from mergelang.source import Span
 from mergelang.tensors import Inventory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Term:
     """One model-valued expression.
 
@@ -65,6 +65,10 @@ class Term:
     layout: Layout | None = None
     dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mixed: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        """One level only: terms share, so all of them would be written again and again."""
+        return f"{self.op}({', '.join(each.op for each in self.inputs)})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from mergelang.cli.arguments import (
     RECIPE,
     SETTINGS,
     parse_count,
+    parse_port,
     parse_size,
 )  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
@@ -261,15 +262,22 @@ def export_command(options: Any) -> None:
 proof.register()
 
 
-@command(RECIPE, SETTINGS)
+@command(
+    argument("path", metavar="RECIPE", nargs="?", help="a recipe, or a model to look into"),
+    SETTINGS,
+    argument("--attach", metavar="OUTPUT", type=Path,
+             help="watches the run that writes this folder, or the last that did"),
+    argument("--theme", choices=("dark", "light"), default="dark", help="default: dark"),
+    argument("--serve", action="store_true", help="shows it in a browser instead"),
+    argument("--host", metavar="NAME", default="127.0.0.1",
+             help="who may see what is served (default: this machine alone)"),
+    argument("--port", metavar="N", type=parse_port, default=8000, help="default: 8000"),
+)  # fmt: skip
 def tui(options: Any) -> None:
-    """Opens a recipe in the terminal: its graph, its details, and `r` runs it."""
-    _load(options)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("E1015")
-    from mergelang.tui.app import run as open_view
+    """Opens a recipe in the terminal: edit it, see its graph and plan, run it, watch it."""
+    from mergelang.cli.view import open_view
 
-    open_view(options.recipe, dict(options.settings))
+    open_view(options)
 
 
 @command(

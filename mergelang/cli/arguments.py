@@ -52,6 +52,13 @@ def parse_cache(text: str) -> str:
     return text
 
 
+def parse_port(text: str) -> int:
+    """A port of the network, 1 to 65535."""
+    if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 < int(text) < 1 << 16:
+        raise UsageError("E1007", text=text, what="port", example="`--port 8000`")
+    return int(text)
+
+
 RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
 OUTPUTS = argument(
     "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"

@@ -52,6 +52,11 @@ class Drawing:
     width: int
     picture: Picture
 
+    @property
+    def is_lanes(self) -> bool:
+        """Whether each box is one line of its own."""
+        return all(rect.height == 1 for rect in self.boxes.values())
+
     def at(self, x: int, y: int) -> str | None:
         """The box at a cell."""
         return next((box for box, rect in self.boxes.items() if rect.holds(x, y)), None)

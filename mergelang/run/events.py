@@ -10,9 +10,9 @@ comes before all of them. Bytes and seconds are totals of the run so far.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, TypeAlias, get_args
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,9 @@ Event: TypeAlias = (
     | Progress | OutputDone | RunDone | RunFailed
 )
 
+KINDS = {kind.__name__: kind for kind in get_args(Event)}
+
+
 def nothing_to_do(outputs: Iterable[tuple[str, str]]) -> Iterator[Event]:
     """The events of a run whose outputs, names and paths, are all up to date."""
     outputs = tuple(outputs)
@@ -138,6 +141,23 @@ Listener: TypeAlias = Callable[[Event], None]
 def to_json(event: Event) -> str:
     """One line: the event's fields, with its kind first."""
     return json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
+
+
+def from_json(line: str) -> Event | None:
+    """The event of a line; None for one that is not whole, or of a kind that is not known here."""
+    try:
+        facts = json.loads(line)
+        kind = KINDS.get(facts.pop("event"))
+        if kind is None:
+            return None
+        known = {each.name for each in fields(kind)}
+        found = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in facts.items() if name in known
+        }  # fmt: skip
+        return kind(**found)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
 
 
 class Log:

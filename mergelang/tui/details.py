@@ -1,31 +1,44 @@
 """What there is to say about a box of the graph, as styled text. Pure."""
 
 from textwrap import dedent
+from typing import Any
 
 from rich.text import Text
 
 from mergelang.check.program import Program, Term
-from mergelang.check.schedule import ONE, ZERO
+from mergelang.check.schedule import ONE, ZERO, Arithmetic, Arms, Constant, Curve, at
+from mergelang.draw.charts import bar, spark
 from mergelang.draw.graph_json import options
 from mergelang.draw.picture import OUTPUT, SOURCE, SUM, Box, Picture, operator_of
 from mergelang.draw.units import counted, size
-from mergelang.draw.words import schedule_text
+from mergelang.draw.words import number_text, schedule_text
 from mergelang.ops.registry import operators
-from mergelang.tui.progress import OutputState, RunState
+from mergelang.tensors import Inventory
+from mergelang.tui.progress import OutputState, RunState, took
+from mergelang.tui.watch import Share
 
-LABEL = "bright_black"
+LABEL = "dim"
 
 HEADLINES = {
     OUTPUT: "an output", SOURCE: "a source", SUM: "a sum of models and task vectors",
 }  # fmt: skip
 
+CHART = 32
+"""Columns of a chart along the layers."""
 
-def details(box: Box, picture: Picture, program: Program, run: RunState | None = None) -> Text:
-    """Expression, operator, options, mass, tensors, donor of the box; an output's folder."""
+
+def details(
+    box: Box, picture: Picture, program: Program, run: RunState | None = None,
+    share: Share | None = None, reads: int = 0,
+) -> Text:  # fmt: skip
+    """Expression, operator, options, mass, tensors, donor of the box; an output's folder.
+
+    `share` is how far it has come and what it takes, of `reads` bytes that the run reads in all.
+    """
     text = Text()
     text.append(box.name or box.text, "bold").append(f"  {_headline(box)}\n", "italic")
     if box.kind == OUTPUT:
-        _rows(text, _output_rows(box, run))
+        _rows(text, _output_rows(box, run) + _share_rows(share, reads, run))
         return text
     term = box.node.term
     if box.kind != SOURCE and (box.name or "\n" in term.span.text):
@@ -33,7 +46,13 @@ def details(box: Box, picture: Picture, program: Program, run: RunState | None =
     rows = [(name, value) for name, value in options(box).items()]
     rows += _inputs(box, picture)
     rows += _term_rows(term, program)
+    rows += _share_rows(share, reads, run if box.kind != SOURCE else None)
+    rows.append(("key", box.node.key.hex()))
     _rows(text, rows)
+    charts = _charts(box)
+    if charts:
+        text.append("\nalong the layers\n", LABEL)
+        _rows(text, charts)
     return text
 
 
@@ -47,7 +66,7 @@ def _headline(box: Box) -> str:
         "slice": "some layers of a model",
         "match": "for each tensor, the first arm that fits",
         "retokenize": "the rows of a model in the order of another vocabulary",
-    }[name]
+    }.get(name, name)
 
 
 def dedent_after_first(text: str) -> str:
@@ -112,6 +131,83 @@ def _output_rows(box: Box, run: RunState | None) -> list[tuple[str, str]]:
         count = f", {state.done} of {counted(state.tensors, 'tensor')}" if state.tensors else ""
         rows.append(("run", state.state + count))
     return rows
+
+
+def _share_rows(share: Share | None, reads: int, run: RunState | None) -> list[tuple[str, str]]:
+    """Where the time goes: bytes that are read for its tensors, and what the run took so far."""
+    if share is None or not share.of:
+        return []
+    rows = []
+    if reads:
+        part = share.reads / reads
+        rows.append(("reads", f"{size(share.reads)}, {part:.0%} of all  {bar(part, 10)}".rstrip()))
+    if run is not None and share.done:
+        rows.append(("done", f"{share.done:,} of {share.of:,} tensors"))
+        if run.seconds:
+            part = min(share.seconds / run.seconds, 1)
+            rows.append(("time", f"{took(share.seconds)}, {part:.0%} of the run"))
+    return rows
+
+
+def _charts(box: Box) -> list[tuple[str, str]]:
+    """Options that change along the layers, each as one column a layer: the mean over its tensors.
+
+    Where neighbouring layers have to share a column, the mean over all of them.
+    """
+    inventory = box.node.term.inventory
+    if inventory is None or not inventory.layering.count:
+        return []
+    rows = []
+    for name, schedule in _schedules(box):
+        values = by_layer(schedule, inventory, CHART)
+        known = [value for value in values if value is not None]
+        if known:
+            low, high = min(known), max(known)
+            ends = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+            rows.append((name, f"{spark(values)}  {ends}"))
+    return rows
+
+
+def _schedules(box: Box) -> list[tuple[str, Any]]:
+    """The options that are no plain number, with the input where there is one for each."""
+    node = operator_of(box.node)
+    found = []
+    attrs = dict(node.attrs)
+    if node.op == "affine":
+        attrs = {"weight": attrs["coefficients"]}
+    for name, value in attrs.items():
+        many = isinstance(value, tuple)
+        for number, each in enumerate(value if many else (value,), 1):
+            if isinstance(each, Curve | Arms | Arithmetic):
+                found.append((f"{name} {number}" if many and len(value) > 1 else name, each))
+            elif many and isinstance(each, Constant) and _varies(value):
+                found.append((f"{name} {number}", each))
+    return found
+
+
+def _varies(values: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, Curve | Arms | Arithmetic) for each in values)
+
+
+def by_layer(schedule: Any, inventory: Inventory, most: int) -> list[float | None]:
+    """A schedule along the layers in at most `most` steps; None where it has no value."""
+    layers = inventory.layering.count
+    count = min(layers, most)
+    found: list[list[float]] = [[] for _ in range(count)]
+    for name in inventory:
+        place = inventory.place(name)
+        if place.layer is not None:
+            value = at(schedule, place)
+            if value is not None:
+                found[place.layer * count // layers].append(float(value))
+    return [sum(each) / len(each) if each else None for each in found]
+
+
+def param_text(value: Any) -> str:
+    """The value of a param as a recipe writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else number_text(value)
 
 
 def _rows(text: Text, rows: list[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""The drawn graph as a widget: scrolls, colours boxes by their state, walks and clicks."""
+"""The drawn graph as a widget: scrolls, colours and marks boxes by their state, walks, clicks."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,8 +11,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from mergelang.draw.graph_text import Drawing, Rect, cells
-from mergelang.tui.progress import PENDING
+from mergelang.draw.graph_text import Drawing, Rect, Run, cells
+from mergelang.draw.picture import Box
+from mergelang.tui.progress import MARKS, PENDING
 
 
 class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -22,7 +23,7 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
         f"graph--{name}"
         for name in (
             "line", "near", "source", "sum", "operator", "output", "running", "done", "failed",
-            "selected",
+            "cached", "selected",
         )
     }  # fmt: skip
 
@@ -38,12 +39,19 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
         self.drawing: Drawing | None = None
         self.selected: str | None = None
         self._states: Mapping[str, str] = {}
+        self._rows: Mapping[int, list[Box]] = {}
+        self._near: list[Run] = []
         self._strips: dict[int, Strip] = {}
 
     def show(self, drawing: Drawing, selected: str | None) -> None:
         """Another drawing, with a box of it selected."""
         self.drawing, self.selected, self._states = drawing, selected, {}
         self.virtual_size = Size(drawing.width, len(drawing.lines))
+        self._rows = {}
+        for box in drawing.picture.boxes:
+            rect = drawing.boxes[box.id]
+            for y in range(rect.y, rect.y + rect.height):
+                self._rows.setdefault(y, []).append(box)
         self._repaint()
         if selected is not None:
             self.call_after_refresh(self._reveal)
@@ -60,6 +68,9 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
             self._repaint()
             self._reveal()
             self.post_message(self.Selected(box))
+
+    def on_focus(self) -> None:
+        self._reveal()
 
     def walk(self, direction: str) -> None:
         """Along a line up or down, to the neighbour left or right."""
@@ -98,6 +109,9 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _repaint(self) -> None:
         self._strips.clear()
+        self._near = [
+            run for ends, runs in self.drawing.runs.items() if self.selected in ends for run in runs
+        ] if self.drawing else []  # fmt: skip
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -115,20 +129,22 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _paint(self, line: int) -> Strip:
         shown = cells(self.drawing.lines[line])
+        shown += [" "] * (self.drawing.width - len(shown))
         styles = [self._style("line")] * len(shown)
         near = self._style("near")
-        for ends, runs in self.drawing.runs.items():
-            if self.selected in ends:
-                for x1, y1, x2, y2 in runs:
-                    if min(y1, y2) <= line <= max(y1, y2):
-                        for x in range(min(x1, x2), min(max(x1, x2) + 1, len(shown))):
-                            styles[x] = near
-        for box in self.drawing.picture.boxes:
+        for x1, y1, x2, y2 in self._near:
+            if min(y1, y2) <= line <= max(y1, y2):
+                for x in range(min(x1, x2), min(max(x1, x2) + 1, len(shown))):
+                    styles[x] = near
+        for box in self._rows.get(line, ()):
             rect = self.drawing.boxes[box.id]
-            if rect.y <= line < rect.y + rect.height:
-                style = self._box_style(box.id, box.kind)
-                end = min(rect.x + rect.width, len(shown))
-                styles[rect.x : end] = [style] * (end - rect.x)
+            style = self._box_style(box.id, box.kind)
+            end = min(rect.x + rect.width, len(shown))
+            styles[rect.x : end] = [style] * (end - rect.x)
+            mark = MARKS[self._states.get(box.id, PENDING)]
+            if mark and line == rect.y:
+                # In the border of a box; of a lane, before its name.
+                shown[rect.x + (1 if rect.height > 1 else 0)] = mark
         return Strip(
             Segment(cell, style) for cell, style in zip(shown, styles, strict=True) if cell
         ).simplify()
@@ -146,10 +162,16 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 def neighbour(drawing: Drawing, box: str, direction: str) -> str | None:
-    """The box that an arrow leads to: along a line, the nearest; sideways, the next in its row."""
+    """The box that an arrow leads to: along a line, the nearest; sideways, the next in its row.
+
+    In lanes up and down lead from line to line, left to an input and right to a user.
+    """
     here = drawing.boxes[box]
-    if direction in ("up", "down"):
-        up = direction == "up"
+    if drawing.is_lanes and direction in ("up", "down"):
+        y = here.y + (1 if direction == "down" else -1)
+        return next((each for each, rect in drawing.boxes.items() if rect.y == y), None)
+    if drawing.is_lanes or direction in ("up", "down"):
+        up = direction in ("up", "left")
         ends = [
             line.source if up else line.target
             for line in drawing.picture.lines

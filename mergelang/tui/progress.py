@@ -1,17 +1,20 @@
-"""The state of a run as its events tell it, and the line that shows it. Pure."""
+"""The state of a run as its events tell it, and the lines that show it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rich.text import Text
 
-from mergelang.draw.picture import OUTPUT, Picture
+from mergelang.draw.picture import OUTPUT, SOURCE, Picture
 from mergelang.draw.units import counted, size
-from mergelang.errors import Cancelled, MergelangError
 from mergelang.run import events
-from mergelang.wording import message
 
-PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
+PENDING, RUNNING, DONE, FAILED, CACHED = "pending", "running", "done", "failed", "cached"
+STARTING, CANCELLED = "starting", "cancelled"
+ENDED = (DONE, FAILED, CANCELLED)
+
+MARKS = {PENDING: "", RUNNING: "▶", DONE: "✓", FAILED: "✗", CACHED: "≡", "paused": "‖"}
+"""What tells a state without colour."""
 
 WIDTH = 24
 """Cells of the bar."""
@@ -31,14 +34,18 @@ class RunState:
     """A run. `phase`: starting | running | done | failed | cancelled. Bytes read and written count
     together, since a merge of several passes reads more than it writes."""
 
-    phase: str = "starting"
+    phase: str = STARTING
     outputs: Mapping[str, OutputState] = field(default_factory=dict)
     total: int = 0
-    bytes: int = 0
+    read: int = 0
     written: int = 0
     seconds: float = 0.0
     memory: int = 0
     problem: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return self.read + self.written
 
     @property
     def share(self) -> float:
@@ -57,35 +64,30 @@ def after(state: RunState, event: events.Event) -> RunState:
         case events.OutputStarted(output=name, tensors=count):
             return _output(state, name, state=RUNNING, tensors=count)
         case events.TensorDone(output=name):
-            return _output(state, name, done=state.outputs[name].done + 1)
+            done = state.outputs.get(name, OutputState()).done
+            return _output(state, name, done=done + 1)
         case events.Progress(bytes_read=read, bytes_written=written, seconds=s, memory=memory):
-            return replace(state, bytes=read + written, written=written, seconds=s, memory=memory)
+            return replace(state, read=read, written=written, seconds=s, memory=memory)
         case events.OutputDone(output=name):
             return _output(state, name, state=DONE)
         case events.RunDone(bytes_read=read, bytes_written=written, seconds=s, memory=memory):
             return replace(
-                state, phase=DONE, bytes=read + written, written=written, seconds=s, memory=memory
+                state, phase=DONE, read=read, written=written, seconds=s, memory=memory
             )
+        case events.RunFailed(code="E0906", message=problem):
+            return stopped(state, CANCELLED, problem)
         case events.RunFailed(message=problem):
-            return _stopped(state, FAILED, problem)
+            return stopped(state, FAILED, problem)
     return state
 
 
-def ended(state: RunState, failure: MergelangError | None) -> RunState:
-    """The state once the run has returned, or raised."""
-    if failure is None:
-        return state
-    if isinstance(failure, Cancelled):
-        return _stopped(state, "cancelled", message(failure.diagnostics[0]))
-    return _stopped(state, FAILED, str(failure))
-
-
 def _output(run: RunState, name: str, **changes: object) -> RunState:
-    changed = replace(run.outputs[name], **changes)
+    changed = replace(run.outputs.get(name, OutputState()), **changes)
     return replace(run, outputs={**run.outputs, name: changed})
 
 
-def _stopped(state: RunState, phase: str, problem: str) -> RunState:
+def stopped(state: RunState, phase: str, problem: str) -> RunState:
+    """The state of a run that has ended before its time."""
     outputs = {
         name: replace(each, state=FAILED) if each.state == RUNNING else each
         for name, each in state.outputs.items()
@@ -94,7 +96,8 @@ def _stopped(state: RunState, phase: str, problem: str) -> RunState:
 
 
 def box_states(picture: Picture, state: RunState | None) -> dict[str, str]:
-    """The state of each box: that of the outputs that are made from it."""
+    """The state of each box: that of the outputs that are made from it. A source has none of its
+    own: it is there from the beginning."""
     if state is None:
         return {}
     used: dict[str, set[str]] = {box.id: set() for box in picture.boxes}
@@ -104,7 +107,8 @@ def box_states(picture: Picture, state: RunState | None) -> dict[str, str]:
     # Lines stand in the order of their targets, inputs first: backwards, users come first.
     for line in reversed(picture.lines):
         used[line.source] |= used[line.target]
-    return {id: _joint(states) for id, states in used.items()}
+    sources = {box.id for box in picture.boxes if box.kind == SOURCE}
+    return {id: _joint(states) for id, states in used.items() if id not in sources}
 
 
 def _joint(states: set[str]) -> str:
@@ -123,28 +127,48 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def progress_text(state: RunState) -> Text:
-    """The run in one line; a failure with all that is said about it."""
+def took(seconds: float) -> str:
+    """`2.0 s`, `12:30`."""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
+def progress_text(state: RunState, *, paused: bool = False) -> Text:
+    """The run in one line."""
     match state.phase:
         case "starting":
-            return Text("starting")
-        case "failed" | "cancelled":
-            return Text(state.problem, "bold red" if state.phase == FAILED else "yellow")
+            return Text("starting", "italic")
+        case "failed":
+            return Text.assemble((f"{MARKS[FAILED]} failed  ", "bold red"), state.problem)
+        case "cancelled":
+            said = "cancelled: outputs are as they were before"
+            return Text.assemble((f"{MARKS[FAILED]} ", "bold yellow"), (said, "yellow"))
     rate = f"{size(state.bytes / state.seconds)}/s" if state.seconds > 0 else ""
     if state.phase == DONE:
-        time = f"{state.seconds:.1f} s" if state.seconds < 60 else clock(state.seconds)
         facts = [
-            f"{counted(len(state.outputs), 'output')} in {time}",
+            f"{counted(len(state.outputs), 'output')} in {took(state.seconds)}",
             f"{size(state.written)} written", rate, f"{size(state.memory)} of memory",
         ]  # fmt: skip
-        return Text.assemble(("done", "bold green"), "  ", "  ".join(filter(None, facts)))
-    filled = round(WIDTH * state.share)
+        done = f"{MARKS[DONE]} done"
+        return Text.assemble((done, "bold green"), "  ", "  ".join(filter(None, facts)))
     left = state.seconds * (1 - state.share) / state.share if state.share else 0
     facts = [
         f"{state.share:4.0%}", f"{size(state.bytes)} of {size(state.total)}", rate,
-        f"{clock(left)} left" if state.share else "",
+        "paused" if paused else f"{clock(left)} left" if state.share else "",
     ]  # fmt: skip
     return Text.assemble(
-        ("━" * filled, "yellow"), ("━" * (WIDTH - filled), "bright_black"), "  ",
-        "  ".join(filter(None, facts)),
+        track(state.share, WIDTH, "yellow"), "  ", "  ".join(filter(None, facts)),
     )  # fmt: skip
+
+
+def totals_text(state: RunState) -> str:
+    """What was read and written, and the memory the process takes."""
+    facts = [f"{size(state.read)} read", f"{size(state.written)} written"]
+    if state.memory:
+        facts.append(f"{size(state.memory)} of memory")
+    return "  ".join([*facts, took(state.seconds)])
+
+
+def track(share: float, width: int, tone: str) -> Text:
+    """A bar that is a thick line as far as it has come, then a thin one."""
+    filled = round(min(max(share, 0.0), 1.0) * width)
+    return Text.assemble(("━" * filled, tone), ("─" * (width - filled), "dim"))

@@ -19,12 +19,24 @@ from mergelang.wording.sources import SOURCES
 from mergelang.wording.statistics import STATISTICS
 from mergelang.wording.store import STORE
 from mergelang.wording.usage import USAGE
+from mergelang.wording.view import VIEW
 from mergelang.wording.vocabulary import VOCABULARY
 
 KINDS: dict[str, Kind] = {
-    **LANGUAGE, **PROGRAM, **MODELS, **RUNNING, **STATISTICS, **STORE, **USAGE,
-    **IMPORT, **EXPORT, **SOURCES, **PROOF, **VOCABULARY,
-}  # fmt: skip
+    **EXPORT,
+    **IMPORT,
+    **LANGUAGE,
+    **MODELS,
+    **PROGRAM,
+    **PROOF,
+    **RUNNING,
+    **SOURCES,
+    **STATISTICS,
+    **STORE,
+    **USAGE,
+    **VIEW,
+    **VOCABULARY,
+}
 
 
 def message(diagnostic: Diagnostic) -> str:

@@ -1,0 +1,81 @@
+"""A heat map of how two models differ: modules by layers, the darker the more. Styled text."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
+from rich.text import Text
+
+from mergelang.draw.charts import SHADES, Row, shade
+from mergelang.draw.words import shortened
+from mergelang.measure import Sums
+
+DIFFERENCE, COSINE, CONFLICTS = "difference", "cosine", "conflicts"
+
+MEASURES: dict[str, Callable[[Sums], float | None]] = {
+    DIFFERENCE: lambda found: found.difference,
+    COSINE: lambda found: found.cosine,
+    CONFLICTS: lambda found: found.conflicts,
+}
+
+TITLES = {
+    DIFFERENCE: "norm of the difference, relative to the norm of the model",
+    COSINE: "cosine between the two task vectors",
+    CONFLICTS: "share of elements whose signs conflict, of those that both have changed",
+}
+
+LABEL = 26
+
+
+def cell_values(
+    rows: Sequence[Row], found: Mapping[str, Sums], measure: str
+) -> list[list[float | None]]:
+    """The measure of each cell over all its tensors together; None where there is none yet."""
+    of = MEASURES[measure]
+    return [
+        [
+            of(sum((found[name] for name in cell if name in found), Sums()))
+            for cell in row.cells
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
+def heat_lines(
+    rows: Sequence[Row], found: Mapping[str, Sums], measure: str, cool: str, warm: str,
+    wide: int = 1,
+) -> Text:  # fmt: skip
+    """The map with its title, the layers above and the scale below; a cell is `wide` columns."""
+    values = cell_values(rows, found, measure)
+    known = [value for line in values for value in line if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    width = min(LABEL, max((len(row.label) for row in rows), default=0))
+    count = max((len(row.cells) for row in rows), default=0)
+    text = Text(no_wrap=True)
+    text.append(f"{TITLES[measure]}\n\n", "bold")
+    if count > 1:
+        layers = "0".ljust(count * wide - 1) + "→"
+        text.append(f"{'layer':>{width}}  {layers}\n", "dim")
+    for row, line in zip(rows, values, strict=True):
+        text.append(f"{shortened(row.label, width):>{width}}  ", "dim")
+        for value in line:
+            share = 0.0 if value is None or high <= low else (value - low) / (high - low)
+            text.append(shade(value, low, high) * wide, mixed(cool, warm, share))
+        if len(line) == 1 and line[0] is not None:
+            text.append(f" {line[0]:.4f}", "dim")
+        text.append("\n")
+    if known:
+        text.append("\n" + " " * (width + 2))
+        text.append(f"{low:.4f} ", "dim")
+        steps = len(SHADES) - 1
+        for step in range(steps):
+            text.append(SHADES[1 + step] * 3, mixed(cool, warm, step / (steps - 1)))
+        text.append(f" {high:.4f}", "dim")
+    return text
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """A colour between two, as `#rrggbb`."""
+    a, b = (Color.parse(each).get_truecolor() for each in (one, other))
+    parts = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return ColorTriplet(*parts).hex

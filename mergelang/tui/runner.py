@@ -1,0 +1,202 @@
+"""A run in a process of its own, whose events are read from a file. Knows no widgets.
+
+The process does not hang on the view: it writes its events to a file in a folder of its own under
+the cache folder, so it goes on when the view is closed, and another view can be attached to it.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mergelang.errors import UsageError
+from mergelang.lang.parser import cache_folder
+from mergelang.run import events
+
+KEPT = 20
+"""Logs of ended runs that are kept."""
+
+COMMAND = (sys.executable, "-m", "mergelang")
+
+FACTS, LOG, ERRORS = "run.json", "events.jsonl", "errors.txt"
+
+
+class Runner:
+    """A run that goes on or has gone on elsewhere. `folder` holds its facts and its log.
+
+    `own` is its process where this view has started it. Times are seconds since the epoch.
+    """
+
+    def __init__(self, log: Path, facts: Mapping[str, Any], own: "subprocess.Popen | None" = None):
+        self.facts = facts
+        self.paused = False
+        self.diagnostics: list[Mapping[str, Any]] = []
+        self._log, self._own = log, own
+        self._at, self._rest = 0, b""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Absolute paths of the folders it writes."""
+        return tuple(self.facts.get("outputs", ()))
+
+    @property
+    def recipe(self) -> Path | None:
+        return Path(self.facts["recipe"]) if "recipe" in self.facts else None
+
+    def heard(self) -> Iterator[events.Event]:
+        """What it has said since this was last asked."""
+        try:
+            with open(self._log, "rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            if text.startswith('{"event":"Diagnostics"'):
+                with suppress(ValueError):
+                    self.diagnostics += json.loads(text)["diagnostics"]
+                continue
+            event = events.from_json(text)
+            if event is not None:
+                yield event
+
+    @property
+    def errors(self) -> str:
+        """What it wrote on its standard error: of a process that broke, why."""
+        try:
+            return (self._log.parent / ERRORS).read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @property
+    def is_alive(self) -> bool:
+        if self._own is not None:
+            return self._own.poll() is None
+        pid = self.facts.get("pid")
+        return pid is not None and _began(pid) == self.facts.get("began")
+
+    def pause(self) -> None:
+        """Stops it where it stands, with all its workers, as ctrl+z does in a shell."""
+        self._send(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+        self.paused = False
+
+    def cancel(self) -> None:
+        """Interrupts it, as ctrl+c does in a shell; outputs stay as they were before."""
+        self._send(signal.SIGINT)
+        self.resume()
+
+    def _send(self, number: int) -> None:
+        pid = self.facts.get("pid")
+        if pid is not None and self.is_alive:
+            with suppress(OSError):
+                os.killpg(pid, number)
+
+
+def start(
+    recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], names: Sequence[str] = ()
+) -> Runner:
+    """Starts `mergelang run` on a recipe. `outputs` are the folders it will write.
+
+    `names` are the outputs to run, all by default. Raises UsageError where no log can be written.
+    """
+    command = [*COMMAND, "run", str(recipe.absolute()), *names, "--json"]
+    for name, value in settings.items():
+        command += ["--set", f"{name}={value}"]
+    folder = _fresh()
+    with open(folder / LOG, "wb") as log, open(folder / ERRORS, "wb") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=errors,
+            cwd=recipe.absolute().parent, start_new_session=True,
+        )  # fmt: skip
+    facts = {
+        "pid": process.pid, "began": _began(process.pid), "recipe": str(recipe.absolute()),
+        "settings": dict(settings), "outputs": list(outputs), "names": list(names),
+        "time": time.time(),
+    }  # fmt: skip
+    (folder / FACTS).write_text(json.dumps(facts))
+    return Runner(folder / LOG, facts, process)
+
+
+def attach(output: Path) -> Runner:
+    """The last run that wrote or writes an output. Raises UsageError where none is known."""
+    path = str(output.absolute())
+    found = [
+        (facts["time"], folder) for folder, facts in _known() if path in facts.get("outputs", ())
+    ]
+    if found:
+        folder = max(found)[1]
+        return Runner(folder / LOG, _facts(folder) or {})
+    log = output.with_name(output.name + ".partial") / LOG
+    if log.is_file():
+        return Runner(log, {"outputs": [path]})
+    raise UsageError("E2501", path=str(output))
+
+
+def _fresh() -> Path:
+    """A folder for a run; those of runs that ended long ago go."""
+    root = cache_folder() / "runs"
+    try:
+        old = sorted((facts["time"], folder) for folder, facts in _known() if not _lives(facts))
+        for _, folder in old[: max(0, len(old) + 1 - KEPT)]:
+            _remove(folder)
+        folder = root / f"{time.time_ns():x}-{os.getpid()}"
+        folder.mkdir(mode=0o700, parents=True)
+        return folder
+    except OSError as error:
+        raise UsageError("E1016", path=str(root), reason=str(error.strerror).lower()) from error
+
+
+def _known() -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    root = cache_folder() / "runs"
+    for folder in root.iterdir() if root.is_dir() else ():
+        facts = _facts(folder)
+        if facts is not None:
+            yield folder, facts
+
+
+def _facts(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        return json.loads((folder / FACTS).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _remove(folder: Path) -> None:
+    for name in (FACTS, LOG, ERRORS):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _lives(facts: Mapping[str, Any]) -> bool:
+    return _began(facts["pid"]) == facts.get("began") is not None
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, so that another one of the same number is not taken for it.
+
+    None for one that is not there any more, or that has ended and is only remembered.
+    """
+    try:
+        found = re.match(r".*\) (\S)(?: \S+){18} (\S+)", Path(f"/proc/{pid}/stat").read_text())
+        return None if found is None or found[1] == "Z" else found[2]
+    except OSError:
+        pass
+    shown = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ) if not Path("/proc/self").exists() else None  # fmt: skip
+    return shown.stdout.strip() or None if shown else None

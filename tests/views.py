@@ -1,0 +1,93 @@
+"""Drives the terminal view in tests: a folder of small models, keys, waiting until something is."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.events import Key
+from textual.widgets import Static
+
+from mergelang.tui.app import View
+from tests.checkpoints import write_model
+
+PATIENCE = 90.0
+"""Seconds that a test waits for what has to come; machines may be busy."""
+
+BLEND = """\
+# Two fine-tunes of one base.
+param t = 0.4 { min: 0, max: 1 }
+
+model base = "models/base"
+model chat = "models/chat"
+model math = "models/math"
+
+let blend = ties(
+  chat { weight: curve(0.2, 0.8) },
+  math { weight: 0.5 },
+  base: base,
+  density: 0.5,
+)
+let steered = blend + t * (chat - base)
+
+output "out/blend" = blend { dtype: bf16 }
+output "out/steered" = steered
+"""
+
+
+def write_models(folder: Path, **sizes) -> Path:
+    """`models/base`, `models/chat`, `models/math` under a folder, and `blend.merge`."""
+    for seed, name in enumerate(("base", "chat", "math")):
+        write_model(folder / "models" / name, seed=seed, **sizes)
+    (folder / "blend.merge").write_text(BLEND)
+    return folder / "blend.merge"
+
+
+def drive(
+    script: Callable[[View, object], Awaitable[None]], *arguments, size=(80, 24), **options
+) -> View:
+    """Opens a view, lets a script press keys and look, closes it."""
+
+    async def play() -> View:
+        view = View(*arguments, **options)
+        async with view.run_test(size=size, notifications=True) as pilot:
+            await until(pilot, lambda: view.look.source.name and view.look.source.text == view.text)
+            await script(view, pilot)
+        return view
+
+    return asyncio.run(play())
+
+
+async def until(pilot, holds: Callable[[], object]) -> None:
+    """Waits until something is true."""
+    limit = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < limit, "it does not come"
+        await pilot.pause(0.02)
+
+
+async def leave_by(view: View, key: str) -> None:
+    """Presses the last key: the pilot's own would wait for a view that is there no more."""
+    pressed = Key(key, key if len(key) == 1 else None)
+    pressed.set_sender(view)
+    view._driver.send_message(pressed)
+    limit = time.monotonic() + PATIENCE
+    while view.is_running:
+        assert time.monotonic() < limit, "it is not left"
+        await asyncio.sleep(0.02)
+
+
+async def checked(view: View, pilot) -> None:
+    """Waits until the text as it stands has been looked at."""
+    await until(pilot, lambda: view.look.source.name and view.look.source.text == view.text)
+
+
+def said(view: View, id: str) -> str:
+    """The text of a widget."""
+    return str(view.query_one(f"#{id}", Static).content)
+
+
+def screen(view: View) -> list[str]:
+    """The lines of the screen as text, without blanks at their ends."""
+    lines = view.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip).rstrip() for strip in lines]
