@@ -146,6 +146,9 @@ def test_what_the_encoding_of_a_terminal_lacks_is_escaped(folder):
     assert b"mean(a, b)" in done.stdout and rb"\u250c" in done.stdout
 
 
+F5 = b"\x1b[15~"
+
+
 def test_the_terminal_view_runs_the_recipe_and_is_left_by_a_key(folder):
     with terminal() as (ours, theirs):
         process = subprocess.Popen(
@@ -153,7 +156,9 @@ def test_the_terminal_view_runs_the_recipe_and_is_left_by_a_key(folder):
             stdout=theirs, stderr=theirs,
         )  # fmt: skip
         os.close(theirs)
-        read(ours, until=b"mean(c, ")
+        read(ours, until=b"1 output")
+        os.write(ours, F5)
+        read(ours, until=b"nothing runs")
         os.write(ours, b"r")
         read(ours, until=b"done")
         os.write(ours, b"q")

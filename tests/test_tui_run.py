@@ -16,9 +16,15 @@ from mergelang.tui.watch import Watch
 from tests.views import drive, leave_by, said, screen, until, write_models
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """One cache for all: what is compiled once is not compiled again."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "cache"))
+def cache(kept, monkeypatch):
+    monkeypatch.setenv("MERGELANG_CACHE", str(kept))
 
 
 @pytest.fixture

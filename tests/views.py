@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from textual.events import Key
@@ -11,7 +12,7 @@ from textual.widgets import Static
 from mergelang.tui.app import View
 from tests.checkpoints import write_model
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds that a test waits for what has to come; machines may be busy."""
 
 BLEND = """\
@@ -51,6 +52,7 @@ def drive(
     async def play() -> View:
         view = View(*arguments, **options)
         async with view.run_test(size=size, notifications=True) as pilot:
+            pilot._wait_for_screen = partial(pilot._wait_for_screen, timeout=PATIENCE)
             await until(pilot, lambda: view.look.source.name and view.look.source.text == view.text)
             await script(view, pilot)
         return view

@@ -26,7 +26,7 @@ from mergelang.cli.arguments import (
     parse_size,
 )  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
-from mergelang.errors import MergelangError, UsageError
+from mergelang.errors import MergelangError
 
 
 def run(words: Sequence[str] | None = None) -> NoReturn:

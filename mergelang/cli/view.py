@@ -21,7 +21,8 @@ def open_view(options: Any) -> None:
         _serve(options)
         return
     # A view that is served has no terminal: textual-serve names the driver that speaks to it.
-    if not (os.environ.get("TEXTUAL_DRIVER") or sys.stdin.isatty() and sys.stdout.isatty()):
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if not terminal and not os.environ.get("TEXTUAL_DRIVER"):
         raise UsageError("E1015")
     from mergelang.tui.app import run
 

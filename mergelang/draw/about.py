@@ -78,7 +78,8 @@ def _name(text: str, name: str, program: Program | None) -> str:
     term = program.terms.get(name)
     if term is None:
         return f"{word} {name}"
-    kind = {ONE: "a model", ZERO: "a task vector"}.get(term.mass, f"mass {schedule_text(term.mass)}")
+    kinds = {ONE: "a model", ZERO: "a task vector"}
+    kind = kinds.get(term.mass, f"mass {schedule_text(term.mass)}")
     lines = [f"{word} {name} = {plain_text(term.span)}", "", kind]
     if term.inventory is not None:
         held = term.inventory

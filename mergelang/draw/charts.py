@@ -22,16 +22,15 @@ def bar(share: float, width: int) -> str:
     return ("█" * whole + (PARTS[part] if part else "")).ljust(width)
 
 
-def spark(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> str:
-    """One column a value, from `low` to `high` (by default the least and the largest of them).
+def spark(values: Sequence[float | None]) -> str:
+    """One column a value, from the least to the largest of them.
 
     None and what is not finite is a blank; equal values stand at half height.
     """
     known = [value for value in values if value is not None and isfinite(value)]
     if not known:
         return " " * len(values)
-    low = min(known) if low is None else low
-    high = max(known) if high is None else high
+    low, high = min(known), max(known)
     return "".join(
         " " if value is None or not isfinite(value)
         else COLUMNS[1 + _step(value, low, high, len(COLUMNS) - 1)]
@@ -51,7 +50,8 @@ def columns(values: Sequence[float], height: int) -> list[str]:
     top = max(values, default=0) or 1
     eighths = [round(value / top * height * 8) for value in values]
     # What is there but too little to be seen is seen.
-    eighths = [max(each, 1) if value > 0 else 0 for each, value in zip(eighths, values, strict=True)]
+    pairs = zip(eighths, values, strict=True)
+    eighths = [max(each, 1) if value > 0 else 0 for each, value in pairs]
     lines = []
     for line in range(height - 1, -1, -1):
         parts = (min(max(each - 8 * line, 0), 8) for each in eighths)
@@ -91,16 +91,19 @@ def strip_rows(inventory: Inventory, width: int, *, fine: bool = False) -> list[
         else:
             cells = found.setdefault(part, [[] for _ in range(count)])
             cells[layer * count // layers].append(name)
-    order = ("attn", "mlp", "norm")
     rows = [
         Row(part, tuple(map(tuple, found[part])))
-        for part in sorted(found, key=lambda part: (order.index(part) if part in order else 9, part))
+        for part in _in_order(found, ("attn", "mlp", "norm"))
     ]
-    ends = ("embed", "norm", "head")
-    for part in sorted(outside, key=lambda p: (ends.index(p) if p in ends else 9, p)):
+    for part in _in_order(outside, ("embed", "norm", "head")):
         label = "last norm" if part == "norm" and rows else part
         rows.append(Row(label, (tuple(outside[part]),)))
     return rows
+
+
+def _in_order(parts: Iterable[str], first: tuple[str, ...]) -> list[str]:
+    """Those that are known first, in their order; then all others by name."""
+    return sorted(parts, key=lambda each: (first.index(each) if each in first else 9, each))
 
 
 def _part(roles: Iterable[str], rest: str) -> str:

@@ -74,12 +74,19 @@ def _parents(facts: Record, record: Record, above: tuple[str, ...]) -> tuple[Mem
 
 def tree_text(top: Member) -> str:
     """The tree with the child above; a merge that comes again is not drawn out again."""
+    rows = tree_rows(top)
+    width = max(len(line) for line, _, _ in rows)
+    return "\n".join(f"{line:<{width}}  {said}".rstrip() for line, _, said in rows)
+
+
+def tree_rows(top: Member) -> list[tuple[str, Member, str]]:
+    """Each line of the tree: its branches and name, the member, and what is said about it."""
     seen: set[tuple[str, str]] = set()
 
-    def lines(member: Member, head: str, below: str) -> Iterator[tuple[str, str]]:
+    def lines(member: Member, head: str, below: str) -> Iterator[tuple[str, Member, str]]:
         again = bool(member.parents) and member.identity in seen
         seen.add(member.identity)
-        yield head + member.name, _said(member) + (", as above" if again else "")
+        yield head + member.name, member, _said(member) + (", as above" if again else "")
         parents = () if again else member.parents
         for index, each in enumerate(parents):
             last = index + 1 == len(parents)
@@ -87,9 +94,7 @@ def tree_text(top: Member) -> str:
                 each, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")
             )
 
-    rows = list(lines(top, "", ""))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {said}".rstrip() for name, said in rows)
+    return list(lines(top, "", ""))
 
 
 def _said(member: Member) -> str:

@@ -30,7 +30,7 @@ from mergelang.tui.model_page import ModelPage
 from mergelang.tui.page import Page
 from mergelang.tui.palette import Everything
 from mergelang.tui.plan_page import PlanPage
-from mergelang.tui.progress import ENDED
+from mergelang.tui.progress import CANCELLED, ENDED
 from mergelang.tui.recipe_page import RecipePage
 from mergelang.tui.run_page import RunPage
 from mergelang.tui.screens import Help, Leave, Pick, Told
@@ -306,11 +306,20 @@ class View(App[None], inherit_bindings=False):
         for event in self.runner.heard():
             self.watched.hear(event)
         if not alive and self.watched.state.phase not in ENDED:
-            said = self.runner.diagnostics or self.runner.errors.splitlines()[-1:]
-            first = said[-1] if said else "the process of the run has ended"
-            self.watched.lost(first["message"] if isinstance(first, dict) else first)
+            self._lost()
         if self.watched.state is not before or not alive:
             self._tell_run()
+
+    def _lost(self) -> None:
+        """The process is gone and has not said how it ended."""
+        runner = self.runner
+        if runner.was_interrupted:
+            self.watched.lost("interrupted", CANCELLED)
+        elif runner.diagnostics:
+            self.watched.lost(runner.diagnostics[-1]["message"])
+        else:
+            said = runner.errors.splitlines()[-1:] or ["the process of the run has ended"]
+            self.watched.lost(said[0])
 
     def _tell_run(self) -> None:
         for page in self.query(Page):

@@ -1,7 +1,6 @@
 """The page of lineage: the family tree of a checkpoint, and the recipe of the chosen member."""
 
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 from textual import on
@@ -10,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from mergelang.draw.units import counted
-from mergelang.tui.family import Relative, family_of, tree_rows
+from mergelang.record.lineage import Member, family, record_of, tree_rows
 from mergelang.tui.jobs import reason
 from mergelang.tui.page import Page
 from mergelang.tui.recipe_text import difference_text, recipe_text
@@ -23,7 +22,7 @@ class LineagePage(Page):
     def __init__(self, **options):
         super().__init__(**options)
         self._path = ""
-        self._rows: list[tuple[str, Relative]] = []
+        self._rows: list[tuple[str, Member, str]] = []
 
     def compose(self) -> ComposeResult:
         yield Static(id="lineage-title", markup=False)
@@ -59,11 +58,11 @@ class LineagePage(Page):
     def open_at(self, path: str) -> None:
         """Reads the records of a model's family, on a thread."""
 
-        def opened(found: list[tuple[str, Relative]]) -> None:
+        def opened(found: list[tuple[str, Member, str]]) -> None:
             self._path, self._rows = path, found
             for id in ("#family", "#ancestor"):
                 self.query_one(id).display = True
-            count = sum(each.recipe is not None for _, each in found)
+            count = sum(each.facts is not None for _, each, _ in found)
             title = Text.assemble((found[0][1].name, "bold"), no_wrap=True)
             title.append(
                 f"  {counted(len(found) - 1, 'ancestor')}, {counted(count, 'recipe')}", "dim"
@@ -71,21 +70,21 @@ class LineagePage(Page):
             self.query_one("#lineage-title", Static).update(title)
             self.table.show(
                 (Column("model"), Column("what it is")),
-                [Line((line, each.about), (line, each.about)) for line, each in found],
+                [Line((line, said), (line, said)) for line, _, said in found],
             )
             if self.view.page is self:
                 self.take_focus(self.table)
             self.view.refresh_bindings()
 
         self.view.jobs.start(
-            "family", lambda: list(tree_rows(family_of(Path(path)))), opened, self._broke
+            "family", lambda: tree_rows(family_of(path)), opened, self._broke
         )
 
     def _broke(self, error: Exception) -> None:
         self.query_one("#lineage-title", Static).update(Text(reason(error), "yellow"))
 
     @property
-    def member(self) -> Relative | None:
+    def member(self) -> Member | None:
         row = self.table.chosen
         return None if row is None or not self._rows else self._rows[row][1]
 
@@ -95,19 +94,21 @@ class LineagePage(Page):
         if member is None:
             return
         text = Text()
-        if member.recipe is None:
-            text.append(f"{member.name}\n", "bold").append(f"{member.about}; no recipe is known")
+        if member.facts is None:
+            text.append(f"{member.name}\n", "bold").append("no recipe of it is known\n\n")
+            for name, facts in member.files.items():
+                text.append(f"{name}  {facts.get('digest', '')}\n", "dim")
         else:
-            for name, value in member.settings:
+            for name, value in member.facts["settings"].items():
                 text.append(f"# --set {name}={value}\n", "dim")
-            text.append(recipe_text(member.recipe, self.view.theme))
+            text.append(recipe_text(member.facts["recipe"], self.view.theme))
         self.query_one("#ancestor-text", Static).update(text)
         self.query_one("#ancestor").scroll_home(animate=False)
 
     # Actions
 
     def can(self, method: str) -> bool:
-        return method == "open" or bool(self.member and self.member.recipe)
+        return method == "open" or bool(self.member and self.member.facts)
 
     def open(self) -> None:
         self.view.pick("the lineage of", "model", self.open_at)
@@ -118,7 +119,7 @@ class LineagePage(Page):
 
         def then(other: str) -> None:
             self.view.jobs.start(
-                "diff", lambda: family_of(Path(other)),
+                "diff", lambda: family_of(other),
                 lambda found: self._tell_difference(member, found), self._told_broke,
             )  # fmt: skip
 
@@ -127,8 +128,12 @@ class LineagePage(Page):
     def _told_broke(self, error: Exception) -> None:
         self.view.notify(reason(error), severity="warning", markup=False)
 
-    def _tell_difference(self, one: Any, other: Relative) -> None:
-        text = difference_text(
-            other.recipe or "", one.recipe or "", (other.name, one.name)
-        )
+    def _tell_difference(self, one: Member, other: Member) -> None:
+        recipes = other.facts["recipe"], one.facts["recipe"]
+        text = difference_text(*recipes, (other.name, one.name))
         self.query_one("#ancestor-text", Static).update(text)
+
+
+def family_of(path: str) -> Member:
+    """The family of a folder or weight file. Raises InputError where it has no record."""
+    return family(record_of(Path(path), path))

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.errors import UsageError
-from mergelang.lang.parser import cache_folder
+from mergelang.folders import cache_folder
 from mergelang.run import events
+
+INTERRUPTED = "interrupted: outputs are whole or as they were before"
+"""What `mergelang run` says last when it is interrupted."""
 
 KEPT = 20
 """Logs of ended runs that are kept."""
@@ -77,6 +80,13 @@ class Runner:
             return (self._log.parent / ERRORS).read_text(errors="replace").strip()
         except OSError:
             return ""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it has ended by an interrupt, which may come before it can say so itself."""
+        if self._own is not None:
+            return self._own.poll() in (130, -signal.SIGINT)
+        return self.errors.splitlines()[-1:] == [INTERRUPTED]
 
     @property
     def is_alive(self) -> bool:

@@ -18,6 +18,8 @@ from mergelang.tui.actions import ACTIONS, PAGES
 MOST = 200
 """Paths that are offered at once."""
 
+SUFFIXES = {"recipe": (".merge", ".yml", ".yaml"), "model": (".safetensors",)}
+
 DEEP = 3
 """Folders down to which models and recipes are looked for."""
 
@@ -150,9 +152,7 @@ def found(kind: str, folder: Path, deep: int = DEEP) -> Iterator[str]:
                     yield each
                 elif not is_model and left:
                     yield from walk(each, left - 1)
-            elif kind == "recipe" and each.suffix in (".merge", ".yml", ".yaml"):
-                yield each
-            elif kind == "model" and each.suffix == ".safetensors":
+            elif each.suffix in SUFFIXES[kind]:
                 yield each
 
     for each in walk(folder, deep):
@@ -178,7 +178,8 @@ class Leave(ModalScreen[str | None]):
         text = Text()
         if self._running:
             text.append("A run is going on.\n\n")
-            text.append("  g  ", "bold cyan").append("leave; the run goes on. Come back to it with\n")
+            text.append("  g  ", "bold cyan")
+            text.append("leave; the run goes on. Come back to it with\n")
             text.append("     mergelang tui --attach OUTPUT\n", "bold")
             text.append("  c  ", "bold cyan").append("cancel the run and leave\n")
         if self._changed:

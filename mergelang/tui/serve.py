@@ -12,5 +12,5 @@ def serve(command: str, host: str, port: int) -> None:
     try:
         from textual_serve.server import Server
     except ImportError as error:
-        raise UsageError("E2503", module=error.name) from error
+        raise UsageError("E2502", module=error.name) from error
     Server(command, host, port, title="mergelang").serve()

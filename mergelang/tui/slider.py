@@ -105,7 +105,8 @@ class Slider(Widget, can_focus=True):
         text = Text(no_wrap=True)
         text.append("› " if self.has_focus else "  ", "bold")
         text.append(f"{self.label:<{self._label_width}}  ", strong)
-        text.append("━" * at, "bold").append("●", "bold yellow").append("─" * (width - 1 - at), "dim")
+        text.append("━" * at, "bold").append("●", "bold yellow")
+        text.append("─" * (width - 1 - at), "dim")
         text.append(f"  {number_text(self.value)}", "bold")
         text.append(f"   {number_text(self.low)} to {number_text(self.high)}", "dim")
         return text

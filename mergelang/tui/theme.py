@@ -39,7 +39,8 @@ def _styles(
     return {
         KEYWORD: Style(color=keyword, bold=True), CALL: Style(color=call),
         STRING: Style(color=string), NUMBER: Style(color=number), ROLE: Style(color=number),
-        OPTION: Style(color=option), GIVEN: Style(bold=True), COMMENT: Style(color=dim, italic=True),
+        OPTION: Style(color=option), GIVEN: Style(bold=True),
+        COMMENT: Style(color=dim, italic=True),
         MARK: Style(color=dim), ERROR: Style(color=error, underline=True, bold=True),
         WARNING: Style(color=warning, underline=True),
     }  # fmt: skip

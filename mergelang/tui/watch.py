@@ -11,7 +11,7 @@ from mergelang.draw.units import size
 from mergelang.plan.plan import Plan
 from mergelang.plan.reach import reach
 from mergelang.run import events
-from mergelang.tui.progress import ENDED, RunState, after, stopped, took
+from mergelang.tui.progress import ENDED, FAILED, RunState, after, stopped, took
 
 
 @dataclass
@@ -39,10 +39,10 @@ class Watch:
         if line:
             self.log.append(line)
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, phase: str = FAILED) -> None:
         """The process has ended and has not said how."""
         if self.state.phase not in ENDED:
-            self.state = stopped(self.state, "failed", reason)
+            self.state = stopped(self.state, phase, reason)
             self.log.append(reason)
 
 

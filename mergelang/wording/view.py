@@ -18,14 +18,6 @@ the folder that it writes.
 """,
     ),
     "E2502": Kind(
-        "{path} has no {file}: no run of mergelang has written it, as far as is known",
-        help=("choose a folder that a recipe has written",),
-        explain="""\
-Every output of a run keeps in mergelang.json what it was made of. Lineage is read from there, so
-a model that was trained, or merged by something else, has none.
-""",
-    ),
-    "E2503": Kind(
         "`--serve` needs the package textual-serve, and {module} is not there",
         help=('install it: pip install "mergelang[serve]"',),
         explain="""\
