@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.errors import UsageError
-from mergelang.folders import cache_folder
+from mergelang.files import cache_folder
 from mergelang.run import events
 
 INTERRUPTED = "interrupted: outputs are whole or as they were before"
