@@ -71,6 +71,21 @@ def test_a_run_goes_to_its_end_and_its_result_is_opened(recipe):
     assert (recipe.parent / "out" / "blend" / "model.safetensors").is_file()
 
 
+def test_what_is_up_to_date_is_not_made_again(recipe):
+    async def script(view, pilot):
+        for _ in range(2):
+            await pilot.press("f5", "r")
+            await until(pilot, lambda: phase(view) == "done")
+        await until(pilot, lambda: "everything is up to date" in said(view, "progress"))
+        view.check()
+        await pilot.press("f3")
+        await until(pilot, lambda: view.look.plan.outputs[0].current)
+        await until(pilot, lambda: set(view.page.pane._states.values()) == {"cached"})
+        await until(pilot, lambda: any("≡" in line for line in screen(view)))
+
+    drive(script, recipe)
+
+
 def test_a_run_is_saved_first(recipe):
     async def script(view, pilot):
         await pilot.press("x", "backspace", "delete", "#")
@@ -108,10 +123,10 @@ def test_a_run_is_paused_and_goes_on(recipe, gate):
     assert (recipe.parent / "out" / "steered").is_dir()
 
 
-def test_a_run_is_cancelled_and_run_again(recipe, gate):
+def test_a_run_is_cancelled_and_goes_on_where_it_stopped(recipe, gate):
     async def script(view, pilot):
         await pilot.press("f5", "r")
-        await until(pilot, lambda: phase(view) == RUNNING)
+        await until(pilot, lambda: phase(view) == RUNNING and view.watched.done)
         await pilot.press("c")
         await until(pilot, lambda: phase(view) == "cancelled")
         await until(pilot, lambda: "cancelled" in said(view, "progress"))
@@ -120,6 +135,7 @@ def test_a_run_is_cancelled_and_run_again(recipe, gate):
         gate.touch()
         await pilot.press("r")
         await until(pilot, lambda: phase(view) == "done")
+        assert any("tensors are there already" in line for line in view.watched.log)
 
     drive(script, recipe)
     assert (recipe.parent / "out" / "steered").is_dir()

@@ -9,7 +9,7 @@ from mergelang.run import events
 from mergelang.source import Source, Span
 from mergelang.tensors import Inventory, Layering, TensorType
 from mergelang.tui.details import details
-from mergelang.tui.progress import RunState, after, box_states, clock, progress_text
+from mergelang.tui.progress import RunState, after, box_states, clock, output_states, progress_text
 from tests.terms import add, program, scale, source, with_base
 
 
@@ -118,7 +118,7 @@ def test_a_box_of_two_outputs_is_running_until_both_are_done():
     state = after(RunState(), events.RunStarted(("out/0", "out/1"), 1, 1, 1, 1))
     state = after(state, events.OutputStarted("out/0", "", 1, 1))
     state = after(state, events.OutputDone("out/0", "", 1, 1.0))
-    states = box_states(shown, state)
+    states = box_states(shown, output_states(None, state))
     assert states[BOXES["blend"].id] == "done"
     assert BOXES["chat"].id not in states, "a source is there from the beginning"
     assert states[BOXES["soup"].id] == "pending"

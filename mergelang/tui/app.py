@@ -30,7 +30,7 @@ from mergelang.tui.model_page import ModelPage
 from mergelang.tui.page import Page
 from mergelang.tui.palette import Everything
 from mergelang.tui.plan_page import PlanPage
-from mergelang.tui.progress import CANCELLED, ENDED
+from mergelang.tui.progress import CACHED, CANCELLED, DONE, ENDED
 from mergelang.tui.recipe_page import RecipePage
 from mergelang.tui.run_page import RunPage
 from mergelang.tui.screens import Help, Leave, Pick, Told
@@ -39,6 +39,9 @@ from mergelang.tui.watch import Parts, Share, Watch
 
 RATE = 10
 """How often a second the view takes up what has come from threads and from the run."""
+
+WHOLE = (DONE, CACHED)
+"""States of an output whose folder is there."""
 
 WIDE = 110
 """Columns from which on panels stand side by side."""
@@ -219,7 +222,7 @@ class View(App[None], inherit_bindings=False):
             return ()
         states = list(self.watched.state.outputs.values())
         paths = self.runner.outputs
-        return tuple(p for p, s in zip(paths, states, strict=False) if s.state == "done")
+        return tuple(p for p, s in zip(paths, states, strict=False) if s.state in WHOLE)
 
     @property
     def reads(self) -> int:

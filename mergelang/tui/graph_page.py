@@ -9,7 +9,7 @@ from mergelang.tui.details import details
 from mergelang.tui.graph_pane import GraphPane
 from mergelang.tui.look import MOST_BOXES, Seen
 from mergelang.tui.page import Page
-from mergelang.tui.progress import box_states
+from mergelang.tui.progress import box_states, output_states
 
 
 class GraphPage(Page):
@@ -62,7 +62,8 @@ class GraphPage(Page):
     def heard(self) -> None:
         if self._seen is None:
             return
-        self.pane.colour(box_states(self._seen.picture, self._state()))
+        outputs = output_states(self.view.look.plan, self._state())
+        self.pane.colour(box_states(self._seen.picture, outputs))
         self._tell()
 
     def _state(self):

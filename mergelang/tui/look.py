@@ -13,6 +13,8 @@ from mergelang.errors import Diagnostic, MergelangError
 from mergelang.graph import build
 from mergelang.graph.node import Graph
 from mergelang.plan.plan import Plan, plan
+from mergelang.plan.previous import with_previous
+from mergelang.record.current import with_current
 from mergelang.source import Source
 
 MOST_BOXES = 40
@@ -65,6 +67,7 @@ def look(
     if not program.outputs:
         return Look(source, settings, found, seen)
     try:
-        return Look(source, settings, found, seen, plan(graph))
+        planned = with_current(with_previous(plan(graph)))
+        return Look(source, settings, found, seen, planned)
     except MergelangError as error:
         return Look(source, settings, found, seen, None, error.diagnostics)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from mergelang.draw.picture import OUTPUT, SOURCE, Picture
 from mergelang.draw.units import counted, size
+from mergelang.plan.plan import Plan
 from mergelang.run import events
 
 PENDING, RUNNING, DONE, FAILED, CACHED = "pending", "running", "done", "failed", "cached"
@@ -42,6 +43,8 @@ class RunState:
     seconds: float = 0.0
     memory: int = 0
     problem: str = ""
+    left: int = 0
+    """Tensors that are kept for the next run, which goes on from there."""
 
     @property
     def bytes(self) -> int:
@@ -63,6 +66,10 @@ def after(state: RunState, event: events.Event) -> RunState:
             return replace(state, phase=RUNNING, outputs=outputs, total=read + written)
         case events.OutputStarted(output=name, tensors=count):
             return _output(state, name, state=RUNNING, tensors=count)
+        case events.UpToDate(output=name):
+            return _output(state, name, state=CACHED)
+        case events.Left(tensors=tensors):
+            return replace(state, left=tensors)
         case events.TensorDone(output=name):
             done = state.outputs.get(name, OutputState()).done
             return _output(state, name, done=done + 1)
@@ -95,15 +102,22 @@ def stopped(state: RunState, phase: str, problem: str) -> RunState:
     return replace(state, phase=phase, outputs=outputs, problem=problem)
 
 
-def box_states(picture: Picture, state: RunState | None) -> dict[str, str]:
+def output_states(plan: Plan | None, run: RunState | None) -> dict[str, str]:
+    """The state of each output: what a run has made of it, else whether it lies there already."""
+    states = {
+        each.destination.text: CACHED if each.current else PENDING
+        for each in (plan.outputs if plan else ())
+    }  # fmt: skip
+    return states | {name: each.state for name, each in (run.outputs if run else {}).items()}
+
+
+def box_states(picture: Picture, outputs: Mapping[str, str]) -> dict[str, str]:
     """The state of each box: that of the outputs that are made from it. A source has none of its
     own: it is there from the beginning."""
-    if state is None:
-        return {}
     used: dict[str, set[str]] = {box.id: set() for box in picture.boxes}
     for box in picture.boxes:
-        if box.kind == OUTPUT and box.target.text in state.outputs:
-            used[box.id].add(state.outputs[box.target.text].state)
+        if box.kind == OUTPUT and box.target.text in outputs:
+            used[box.id].add(outputs[box.target.text])
     # Lines stand in the order of their targets, inputs first: backwards, users come first.
     for line in reversed(picture.lines):
         used[line.source] |= used[line.target]
@@ -117,7 +131,7 @@ def _joint(states: set[str]) -> str:
             return each
     if DONE in states:
         return RUNNING if PENDING in states else DONE
-    return PENDING
+    return CACHED if states == {CACHED} else PENDING
 
 
 def clock(seconds: float) -> str:
@@ -141,6 +155,8 @@ def progress_text(state: RunState, *, paused: bool = False) -> Text:
             return Text.assemble((f"{MARKS[FAILED]} failed  ", "bold red"), state.problem)
         case "cancelled":
             said = "cancelled: outputs are as they were before"
+            if state.left:
+                said += f"; {counted(state.left, 'tensor')} kept: r goes on from there"
             return Text.assemble((f"{MARKS[FAILED]} ", "bold yellow"), (said, "yellow"))
     rate = f"{size(state.bytes / state.seconds)}/s" if state.seconds > 0 else ""
     if state.phase == DONE:
@@ -149,6 +165,8 @@ def progress_text(state: RunState, *, paused: bool = False) -> Text:
             f"{size(state.written)} written", rate, f"{size(state.memory)} of memory",
         ]  # fmt: skip
         done = f"{MARKS[DONE]} done"
+        if all(each.state == CACHED for each in state.outputs.values()):
+            facts = ["everything is up to date: nothing was written"]
         return Text.assemble((done, "bold green"), "  ", "  ".join(filter(None, facts)))
     left = state.seconds * (1 - state.share) / state.share if state.share else 0
     facts = [

@@ -13,6 +13,7 @@ from mergelang.draw.units import size
 from mergelang.draw.words import shortened
 from mergelang.tui.page import Page
 from mergelang.tui.progress import (
+    CACHED,
     DONE,
     ENDED,
     FAILED,
@@ -21,12 +22,13 @@ from mergelang.tui.progress import (
     RUNNING,
     STARTING,
     box_states,
+    output_states,
     progress_text,
     totals_text,
     track,
 )
 
-TONES = {PENDING: "dim", RUNNING: "yellow", DONE: "green", FAILED: "bold red"}
+TONES = {CACHED: "blue", PENDING: "dim", RUNNING: "yellow", DONE: "green", FAILED: "bold red"}
 NAME, COUNT = 28, 16
 """Columns of a node's name, and of its tensors."""
 
@@ -128,14 +130,19 @@ class RunPage(Page):
                 count = f"{each.done:,} of {each.tensors:,}"
                 _node(text, name, each.state, share, count, width)
             return text
-        states = box_states(seen.picture, watch.state)
+        outputs = output_states(None, watch.state)
+        states = box_states(seen.picture, outputs)
         for box in seen.picture.boxes:
             if box.kind == SOURCE:
                 continue
             part = self.view.share_of_run(box.id)
             if part is None or not part.of:
                 continue
-            state = DONE if part.done == part.of else states.get(box.id, PENDING)
+            state = states.get(box.id, PENDING)
+            if state == CACHED:
+                _node(text, box.name or box.text, state, 1.0, "up to date", width)
+                continue
+            state = DONE if part.done == part.of else state
             if state == RUNNING and not part.done:
                 state = PENDING
             count = f"{part.done:,} of {part.of:,}"

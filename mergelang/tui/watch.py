@@ -56,6 +56,14 @@ def said(event: events.Event) -> str:
         case events.TensorDone(tensor=tensor, action=action, nbytes=nbytes, passes=passes):
             turns = f", {passes} passes" if passes > 1 else ""
             return f"  {tensor}  {action}, {size(nbytes)}{turns}"
+        case events.UpToDate(output=output):
+            return f"{output}: is up to date"
+        case events.Resumed(output=output, tensors=tensors, of=of):
+            return f"{output}: goes on, {tensors:,} of {of:,} tensors are there already"
+        case events.Left(output=output, tensors=tensors, of=of):
+            return f"{output}: left, {tensors:,} of {of:,} tensors are kept for the next run"
+        case events.Noted(code=code, message=message):
+            return f"{message} [{code}]"
         case events.OutputDone(output=output, nbytes=nbytes, seconds=seconds):
             return f"{output}: done, {size(nbytes)} in {took(seconds)}"
         case events.RunDone(seconds=seconds, memory=memory):
