@@ -10,7 +10,7 @@ from pathlib import Path
 from mergelang import api
 from mergelang.cli.app import run as command_line
 
-PAUSE = 0.3
+PAUSE = 0.15
 """Seconds after each event."""
 
 
