@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from mergelang.draw.mermaid import mermaid
+from mergelang.draw.vocabulary_text import vocabulary_lines
 from mergelang.errors import Diagnostic
 from mergelang.graph.node import Graph
-from mergelang.draw.vocabulary_text import vocabulary_lines
 from mergelang.lang import format
 from mergelang.plan.origin import Parent, path_in_recipe
 from mergelang.plan.plan import OutputPlan, Plan
