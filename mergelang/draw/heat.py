@@ -49,7 +49,7 @@ def heat_lines(
     values = cell_values(rows, found, measure)
     known = [value for line in values for value in line if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    width = min(LABEL, max((len(row.label) for row in rows), default=0))
+    width = min(LABEL, max(len("layer"), *(len(row.label) for row in rows), 0))
     count = max((len(row.cells) for row in rows), default=0)
     text = Text(no_wrap=True)
     text.append(f"{TITLES[measure]}\n\n", "bold")

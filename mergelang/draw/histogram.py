@@ -14,7 +14,7 @@ def histogram_lines(found: Histogram, height: int = HEIGHT) -> list[str]:
     width = len(found.counts)
     low, high = f"{found.low:.4g}", f"{found.high:.4g}"
     lines = [line.rstrip() for line in columns(found.counts, height)]
-    return [*lines, "▔" * width, low + high.rjust(width - len(low))]
+    return [*lines, "▔" * width, f"{low} {high:>{max(0, width - len(low) - 1)}}"]
 
 
 def histogram_facts(found: Histogram) -> list[tuple[str, str]]:

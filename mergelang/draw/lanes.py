@@ -1,8 +1,8 @@
 """A graph drawn in lanes: one line a node, inputs above what uses them, for graphs of any size.
 
-A node's lane runs down from its mark to its last user. Where a user's line meets a lane it takes,
-the lane bends in (`└ ┘ ┴`) when it ends there, else there is a joint (`├ ┤ •`). A crossing (`┼`)
-joins nothing.
+A node's lane runs down from its mark to its last user, which may take it over. Where a user's line
+meets a lane it takes, the lane bends in (`└ ┘ ┴`) when it ends there, else there is a joint
+(`├ ┤ •`). A crossing (`┼`) joins nothing.
 """
 
 from mergelang.draw.graph_text import Drawing, Rect, Run, cells
@@ -27,11 +27,12 @@ def draw_lanes(shown: Picture) -> Drawing:
     drawn: list[dict[int, str]] = []
     runs: dict[tuple[str, str], tuple[Run, ...]] = {}
     left = dict(users)
+    resting: set[int] = set()
     for y, box in enumerate(order):
         rows[box.id] = y
         taken = {lane[source]: source for source in inputs[box.id]}
         ends = {x for x, source in taken.items() if left[source] == 1}
-        here = _place(open_lanes, taken, ends)
+        here = min(ends) if ends else _free(open_lanes, resting)
         drawn.append(_row(here, open_lanes, taken, ends, MARKS.get(box.kind, MARK)))
         for x, source in taken.items():
             left[source] -= 1
@@ -42,6 +43,8 @@ def draw_lanes(shown: Picture) -> Drawing:
         for x in ends:
             del open_lanes[x]
         lane[box.id] = here
+        # Right under a node that nothing uses no other may stand: it would look like its user.
+        resting = set() if users[box.id] else {here}
         if users[box.id]:
             open_lanes[here] = box.id
     width = max((max(row) for row in drawn), default=0) + 1
@@ -90,11 +93,10 @@ def _order(shown: Picture, inputs: dict[str, list[str]]) -> list[Box]:
     return [boxes[id] for id in placed]
 
 
-def _place(open_lanes: dict[int, str], taken: dict[int, str], ends: set[int]) -> int:
-    """The lane of a node: that of an input that ends here, the leftmost; else the first free."""
-    if ends:
-        return min(ends)
-    return next(x for x in range(len(open_lanes) + 1) if x not in open_lanes)
+def _free(open_lanes: dict[int, str], resting: set[int]) -> int:
+    """The first lane that a node may begin."""
+    taken = {*open_lanes, *resting}
+    return next(x for x in range(len(taken) + 1) if x not in taken)
 
 
 def _row(
