@@ -85,7 +85,7 @@ def test_the_sdist_holds_the_sources_and_builds_the_same_wheel(built, tmp_path):
     for name in ("grammar/mergelang.lark", "README.md", "LICENSE", "examples/supermario.merge"):
         assert name in names
     weights = [name for name in names if name.endswith(".safetensors")]
-    assert not [name for name in weights if not name.startswith("tests/parity/golden/")]
+    assert not [name for name in weights if not name.startswith("tests/parity/golden")]
     (source,) = tmp_path.iterdir()
     build(source, tmp_path / "again", "wheel")
     (one,), (other,) = built.glob("*.whl"), (tmp_path / "again").glob("*.whl")
