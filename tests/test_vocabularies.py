@@ -37,6 +37,7 @@ def run(folder: Path, text: str, **options) -> dict:
     path.write_text("\n".join([*head, text]) + "\n")
     mergelang.load(path).run(**options)
     path.unlink()
+    path.with_name("test.merge.lock").unlink(missing_ok=True)
     return load_file(folder / "out" / "model.safetensors")
 
 
