@@ -262,6 +262,7 @@ def run(
     from mergelang.record.keep import Keeper
     from mergelang.record.remember import renew
     from mergelang.run.events import Noted, nothing_to_do
+    from mergelang.run.writer import left_over, tidy
     from mergelang.wording import message
 
     tell = listener or (lambda event: None)
@@ -271,6 +272,8 @@ def run(
     for output in plan.outputs:
         if output.current:
             renew(plan, output)
+            if left_over(output.path):
+                tidy(output.path)
     if all(output.current for output in plan.outputs):
         outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
         for event in nothing_to_do(outputs):

@@ -12,6 +12,7 @@ from mergelang.files import changed, files_below
 from mergelang.plan.plan import KEEP, OutputPlan, Plan
 from mergelang.record.keep import Keeper
 from mergelang.record.remember import request_of
+from mergelang.run.writer import left_over
 from mergelang.store.outputs import load
 
 
@@ -20,6 +21,10 @@ def is_current(program: Program, output: Destination) -> bool:
 
     The program may be checked without its sources.
     """
+    return _as_written(program, output) and not left_over(Path(output.path))
+
+
+def _as_written(program: Program, output: Destination) -> bool:
     written = load(Path(output.path))
     return (
         written is not None
@@ -33,7 +38,7 @@ def with_current(plan: Plan) -> Plan:
     """The plan with those outputs marked as current of which not one byte would change."""
     program = plan.graph.program
     outputs = tuple(
-        replace(each, current=is_current(program, each.destination) or _same(plan, each))
+        replace(each, current=_as_written(program, each.destination) or _same(plan, each))
         for each in plan.outputs
     )
     return replace(plan, outputs=outputs)

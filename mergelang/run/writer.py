@@ -160,8 +160,8 @@ class Folder:
                 disk.rename(self.partial / OLD, self.path)
                 raise
             disk.rename(self.model, self.path)
+        disk.sync_path(self.path.parent)  # first: both places may show the new folder, never none
         disk.sync_path(self.partial)
-        disk.sync_path(self.path.parent)
         self._remove()
 
     def leave(self) -> int:
@@ -247,6 +247,22 @@ def resumed(path: Path, head: Mapping[str, Any]) -> tuple[dict[str, str], str]:
         if was.get("inputs", {}).get(name) != facts:
             return {}, f"{name} has changed"
     return (records, "") if was == head else ({}, "other inputs were there")
+
+
+def left_over(path: Path) -> bool:
+    """Whether a run has put its output in place and was then ended before it tidied up."""
+    found = journal.read(partial_of(path) / journal.FILE)
+    return found is not None and found[2]
+
+
+def tidy(path: Path) -> None:
+    """Removes what such a run has left."""
+    partial = partial_of(path)
+    held = lock.acquire(partial)
+    try:
+        remove_partial(partial)
+    finally:
+        lock.release(held)
 
 
 def remove_partial(partial: Path) -> None:

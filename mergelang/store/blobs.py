@@ -88,14 +88,15 @@ class Blobs:
         size = len(head) + len(data)
         fresh = path.with_name(f".new-{os.getpid()}-{path.name}")
         try:
-            if path.exists() or not self._make_room(size):
-                return False
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() or not self._make_room(size, fresh):
+                return False
             try:
-                with open(fresh, "wb") as file:
+                with open(fresh, "r+b") as file:
                     file.write(head)
                     file.write(data)
-                os.replace(fresh, path)
+                with self._locked():  # so that who counts finds it once
+                    os.replace(fresh, path)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(fresh)
@@ -129,7 +130,12 @@ class Blobs:
 
     def size(self) -> int:
         """Bytes of all files of the store's values, as they are now."""
-        return sum(_size(path) for path in self._files())
+        found = {}
+        for path in self._files():
+            with suppress(OSError):
+                facts = path.stat()
+                found[facts.st_ino] = facts.st_size  # one that gets its name now counts once
+        return sum(found.values())
 
     def _path(self, key: str) -> Path:
         return self.folder / key[-2:] / f"{key}.safetensors"
@@ -153,8 +159,8 @@ class Blobs:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _make_room(self, size: int) -> bool:
-        """Reserves bytes; False where even an empty store would have none."""
+    def _make_room(self, size: int, fresh: Path) -> bool:
+        """Reserves bytes by a file of that size; False where even an empty store has no room."""
         if size > self.limit:
             return False
         with self._locked():
@@ -164,6 +170,8 @@ class Blobs:
                 total = self._total()
             if total + size > self.limit:
                 return False
+            with open(fresh, "wb") as file:
+                file.truncate(size)
             self._write_total(total + size)
         return True
 
@@ -242,10 +250,3 @@ def _header(type: TensorType, digest: str, what: str, seconds: float) -> bytes:
     text = json.dumps(table, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 64)
     return len(text).to_bytes(8, "little") + text
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
