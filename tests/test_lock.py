@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import mergelang
+from mergelang.api import write_lock
 from mergelang.cli.app import main
-from mergelang.errors import InputError
+from mergelang.errors import InputError, UsageError
 from mergelang.models.record import RECORD
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
@@ -316,3 +317,19 @@ def test_the_record_holds_the_lock_of_its_own_output(call, folder):
     assert {line for line in whole if line not in held} == {"source c = local"}
     call("run", "mix.merge")
     assert json.loads((folder / "out" / "mixed" / RECORD).read_text())["lock"] == held
+
+
+def test_a_text_cannot_be_locked(folder):
+    with pytest.raises(UsageError, match=r"E2135.*a recipe that is not in a file has no lock"):
+        write_lock(mergelang.load(RECIPE))
+
+
+def test_a_run_of_what_is_up_to_date_still_looks_at_the_lock(call, folder):
+    assert call("run", "mix.merge")[0] == 0
+    text = lock(folder).read_text()
+    assert call("run", "mix.merge")[2] == "out/mixed: up to date\n"
+    lock(folder).unlink()
+    assert call("run", "mix.merge")[2] == "out/mixed: up to date\n"
+    assert lock(folder).read_text() == text
+    edit(lock(folder), "9904 blake3:", "9905 blake3:")
+    assert call("run", "mix.merge")[0] == 1

@@ -13,6 +13,7 @@ from mergelang.cli.app import main
 from mergelang.models.headers import read_header
 from mergelang.models.record import RECORD
 from mergelang.record.verify import verify
+from mergelang.wording.proof import PROOF
 from tests.checkpoints import write_model
 
 RECIPE = """\
@@ -98,7 +99,8 @@ def test_a_changed_record_is_found_out_by_those_of_the_weight_files(out, key):
     first, *others = sorted(path.name for path in out.glob("*.safetensors"))
     said = told(out)
     assert f"error[E2117]: the records in mergelang.json and in {first} differ in `{key}`" in said
-    assert len(said) == 1 + len(others) + (key == "root")
+    root = ["error[E2119]: the root of the record is not that of its tensors"] * (key == "root")
+    assert len(said) == 1 + len(others) + len(root) and said[len(said) - len(root) :] == root
 
 
 def test_files_and_tensors_that_went_or_came_are_named(out):
@@ -251,3 +253,24 @@ def test_options_that_ask_for_nothing_are_told(out, capfd):
     assert run_verify(capfd, out, "--rebuild", "some")[2] == [
         "error[E1007]: `some` is not a number of tensors"
     ]
+
+
+def test_tensors_that_the_record_does_not_have_or_has_alone_are_named(out):
+    found = json.loads((out / RECORD).read_text())
+    name, digest = next(iter(found["tensors"].items()))
+    del found["tensors"][name]
+    found["tensors"]["more.weight"] = digest
+    (out / RECORD).write_text(json.dumps(found))
+    said = told(out)
+    file = next(path.name for path in out.glob("*.safetensors") if name in read_header(path, "x"))
+    assert "error[E2115]: tensor more.weight is missing" in said
+    assert f"error[E2116]: tensor {name} in {file} is not of the record" in said
+
+
+def test_every_code_about_proof_is_in_a_test():
+    texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    missing = [code for code in PROOF if code not in texts]
+    assert missing == []
+    for kind in PROOF.values():
+        assert kind.message and kind.help and kind.explain.endswith("\n")
+        assert all(len(line) <= 100 for line in kind.explain.splitlines())
