@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mergelang.plan.arithmetic import arithmetic
 from mergelang.record.lock import HEAD, lock_text, read_lock
 from mergelang.store.digests import digest
 from tests.checkpoints import write_model
+from tests.test_vocabularies import write as write_tokens
 
 HOUSE = 'seed 7\nmodel b = "b"\nlet soft = linear(b { weight: 0.5 }, b { weight: 0.5 })\n'
 
@@ -333,3 +335,21 @@ def test_a_run_of_what_is_up_to_date_still_looks_at_the_lock(call, folder):
     assert lock(folder).read_text() == text
     edit(lock(folder), "9904 blake3:", "9905 blake3:")
     assert call("run", "mix.merge")[0] == 1
+
+
+def test_options_of_an_output_are_facts_and_long_ones_digests(call, folder):
+    for seed, words in enumerate((["x", "y"], ["y", "z"])):
+        shutil.rmtree(folder / "ab"[seed])
+        write_tokens(folder / "ab"[seed], words, seed)
+    (folder / "long.jinja").write_text("{{ messages }}\n" * 40)
+    (folder / "mix.merge").write_text(
+        'model a = "a"\nmodel b = "b"\nlet r = retokenize(b, to: a)\n'
+        'output "out" = mean(a, r) { chat_template: file("long.jinja") }\n'
+    )
+    assert call("run", "mix.merge")[0] == 0
+    text = lock(folder).read_text()
+    assert re.search(r"^option out chat_template = blake3:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert "object at 0x" not in text and max(map(len, text.splitlines())) < 400
+    assert call("run", "mix.merge", "--frozen")[0] == 0
+    (folder / "long.jinja").write_text("{{ messages }}")
+    assert "error[E2133]: `option out chat_template` is" in call("run", "mix.merge", "--frozen")[2]

@@ -5,7 +5,6 @@ models of the same sources, however they are laid out. Locks hold them, `diff` c
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from mergelang.check.program import Program, Term
@@ -22,6 +21,9 @@ from mergelang.store.digests import BLAKE3, of_bytes
 
 Name = tuple[str, ...]
 Facts = dict[Name, str]
+
+LONGEST = 300
+"""Characters of a value that is not replaced by its digest."""
 
 STRUCTURE = frozenset({"reference", "low", "high", "patterns"})
 """Options that a node's text shows already."""
@@ -47,7 +49,10 @@ def facts_of(program: Program) -> Facts:
     for output in program.declared:
         text = output.text
         found["output", text] = texts.of(output.term)
-        found |= {("option", text, key): texts.value(x) for key, x in output.options.items()}
+        found |= {
+            ("option", text, key): texts.value(value)
+            for key, value in output.options.items() if value is not None
+        }  # fmt: skip
         if id(output.term) not in texts.names:
             found |= texts.options(output.term, text)
     for op in sorted(texts.used):
@@ -146,7 +151,11 @@ class _Texts:
         return found
 
     def value(self, value: Any) -> str:
-        """An option's value, to the last digit."""
+        """An option's value, to the last digit; of a long text a digest."""
+        text = self._written(value)
+        return text if len(text) <= LONGEST and "\n" not in text else _digest(text)
+
+    def _written(self, value: Any) -> str:
         match value:
             case None:
                 return "none"
@@ -167,7 +176,7 @@ class _Texts:
                 texts = [self.value(each) for each in value]
                 same = len(set(texts)) == 1
                 return texts[0] if same else f"[{', '.join(texts)}]"
-            case _ if is_dataclass(value) and not isinstance(value, ast.Node):
-                texts = [self.value(getattr(value, each.name)) for each in fields(value)]
-                return f"{type(value).__name__}({', '.join(texts)})"
+            case _ if type(value).__str__ is object.__str__:
+                # Read from files of the sources, which have facts of their own.
+                return str(getattr(value, "shown", type(value).__name__.lower()))
         return str(value)
