@@ -93,6 +93,13 @@ def test_a_bare_weight_file_tells_the_same(call, made, tmp_path):
         )
 
 
+def test_a_folder_without_its_record_tells_it_from_its_weights(call, made, tmp_path):
+    shutil.copytree(made / "out" / "third", tmp_path / "third")
+    (tmp_path / "third" / RECORD).unlink()
+    assert call(tmp_path / "third") == call("out/third")
+    assert main(["verify", str(tmp_path / "third")]) == 1
+
+
 def test_the_chart_has_every_model_once_and_parents_above(call):
     lines = call("out/third", "--format", "mermaid")[1].splitlines()
     assert lines[0] == "flowchart TD"

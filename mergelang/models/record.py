@@ -25,9 +25,15 @@ Record = Mapping[str, Any]
 
 
 def read_record(path: Path) -> Record | None:
-    """The record of a folder or a weight file; None where there is none that can be read."""
+    """The record of a folder or a weight file; None where there is none that can be read.
+
+    A folder that lost its own has that of its first weight file, whose tensors are not all.
+    """
     if not path.is_dir():
         return read_header_record(path)
+    weights = sorted(path.glob("*.safetensors"))
+    if weights and not (path / RECORD).exists():
+        return read_header_record(weights[0])
     try:
         if (path / RECORD).stat().st_size > LARGEST:
             return None

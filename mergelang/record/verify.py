@@ -44,7 +44,9 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
     record = record_of(path, shown)
     files = record.get("files") if path.is_dir() else {path.name: {}}
     if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
-        raise InputError("E2102", path=shown, file=RECORD, none=None)
+        there = (path / RECORD).exists()
+        raise InputError("E2102", path=shown, file=RECORD if there else None,
+                         none=None if there else "")  # fmt: skip
     look = _Look(path if path.is_dir() else path.parent, record, say)
     if path.is_dir():
         look.names(files)
