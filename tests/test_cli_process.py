@@ -11,11 +11,14 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mergelang.cli.progress import listener
+from mergelang.run import events
 from tests.checkpoints import write_model
 
 MERGELANG = [sys.executable, "-m", "mergelang"]
@@ -128,6 +131,15 @@ def test_on_a_terminal_a_run_shows_a_bar_with_bytes_rate_and_time_left(folder):
     assert re.search(r"seen ━+ +[\d.]+/[\d.]+ [kM]B ([\d.]+ [kM]B/s|\?) (-|\d):", text)
     assert re.search(r"\rseen: [\d.]+ kB in \d+\.\d s, [\d.]+ [kM]B/s\n", text)
     assert shown.rstrip().endswith("\x1b[2K"), "the bar is gone in the end"
+
+
+def test_the_bar_takes_no_thread_beside_which_workers_could_not_be_processes(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    before = threading.active_count()
+    with listener(False) as listen:
+        listen(events.RunStarted(("out",), 1, 10, 10, 2))
+        listen(events.Progress(5, 5, 1.0, 0))
+        assert threading.active_count() == before
 
 
 def test_mistakes_are_coloured_on_a_terminal_unless_nobody_wants_it(folder):

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -91,10 +92,14 @@ def _bar() -> Iterator[events.Listener]:
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
         DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as progress:
-        bar = progress.add_task("starting", total=None)
+    # Drawn by the events, not by a thread: beside one the workers could not be processes.
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, expand=True, auto_refresh=False
+    ) as progress:
+        bar, drawn = progress.add_task("starting", total=None), 0.0
 
         def listen(event: events.Event) -> None:
+            nonlocal drawn
             match event:
                 case events.RunStarted(bytes_read=total):
                     progress.update(bar, total=total)
@@ -103,6 +108,9 @@ def _bar() -> Iterator[events.Listener]:
                 case events.Progress(bytes_read=read):
                     progress.update(bar, completed=read)
             _line(event)
+            if time.monotonic() - drawn > 0.1:
+                progress.refresh()
+                drawn = time.monotonic()
 
         yield listen
 
