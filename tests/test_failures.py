@@ -228,6 +228,22 @@ def test_a_paused_run_can_be_cancelled(two):
     assert left(two) == []
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_that_raises_is_told_in_one_line_with_its_tensor(two, monkeypatch, threads):
+    from mergelang.ops.kernels import spectral
+
+    def broken(*matrices: object, **options: object) -> None:
+        raise ValueError("no convergence\nand more")
+
+    monkeypatch.setattr(spectral, "iso_c", broken)
+    for name in "ab":
+        write(two / name, w=(np.ones((4, 4)), "F32"))
+    with pytest.raises(RunError, match=r"E2005.*on tensor w failed: ValueError: no .*") as e:
+        recipe(two, "iso_c(a, base: b)").run(threads=threads)
+    assert e.value.exit_code == 3
+    assert "out" not in left(two)
+
+
 # What stood there before
 
 

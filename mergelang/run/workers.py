@@ -6,12 +6,13 @@ flat and a tensor's blocks are still in the page cache when its next pass comes.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Condition, Thread
 from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from mergelang.errors import Cancelled
+from mergelang.errors import Cancelled, MergelangError, RunError
 
 
 class Load(Protocol):
@@ -37,6 +38,7 @@ class Result(NamedTuple):
 class Work(Protocol):
     """What a worker can do: spans of passes. `Job` is one; copies are another."""
 
+    name: str
     sink: Any
     passes: int
     dropped: int
@@ -48,13 +50,27 @@ class Work(Protocol):
     def end_pass(self) -> None: ...
 
 
+@contextmanager
+def failing(work: Work) -> Iterator[None]:
+    """Whatever goes wrong within the work on a tensor is told as that: RunError (E2005)."""
+    try:
+        yield
+    except MergelangError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise RunError("E2005", tensor=work.name, reason=reason) from error
+
+
 def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> Result:
     """Does all of a job; calls `turn` before each span."""
     while not work.finished:
         for span in work.spans():
             turn()
-            work.run_span(machine, span)
-        work.end_pass()
+            with failing(work):
+                work.run_span(machine, span)
+        with failing(work):
+            work.end_pass()
     return Result(number, work.sink.digest, work.passes, work.dropped)
 
 
@@ -163,7 +179,8 @@ class Pool:
             while (item := self._take()) is not None:
                 self._control.wait()
                 work, number = item
-                work.run_span(machine, number)
+                with failing(work):
+                    work.run_span(machine, number)
                 self._end_span(work)
         except BaseException as error:
             self._fail(error)
@@ -220,7 +237,8 @@ class Pool:
             self._left[id(work)] -= 1
             if self._left[id(work)]:
                 return
-        work.end_pass()
+        with failing(work):
+            work.end_pass()
         if work.finished:
             with self._changed:
                 number, load = self._open.pop(id(work))

@@ -42,6 +42,15 @@ output is complete and waits beside its place: once they are elsewhere, a run on
 what is there and puts it in place.
 """,
     ),
+    "E2005": Kind(
+        "the work on tensor {tensor} failed: {reason}",
+        help=("run again: what was done until then is kept",),
+        explain="""\
+A kernel raised an error: one of ours, then it is a bug to be reported, or one of a package that
+brings operators of its own. There may also have been too little memory. The output's place is as it
+was before the run.
+""",
+    ),
     "W2001": Kind(
         "tensor {tensor} of {output} is not what was written there: it is made anew",
         explain="""\
