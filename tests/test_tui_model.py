@@ -163,7 +163,7 @@ def test_lineage_is_a_tree_with_the_recipe_of_each_ancestor(recipe, merged):
         lines = [row.shown[0] for row in table(view).rows]
         assert lines[0] == "out/last" and lines[1] == "├─ out/blend"
         assert any(line == "│  ├─ models/chat" for line in lines)
-        assert "mean(a, b)" in said(view, "ancestor-text")
+        await until(pilot, lambda: "mean(a, b)" in said(view, "ancestor-text"))
         await pilot.press("down")
         await until(pilot, lambda: "let blend = ties(" in said(view, "ancestor-text"))
         await pilot.press("down")

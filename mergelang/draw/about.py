@@ -3,7 +3,7 @@
 from mergelang.check.complete import BEGINNINGS, call_at, given_names
 from mergelang.check.program import Program
 from mergelang.check.schedule import ONE, ZERO
-from mergelang.draw.operator_text import operator_text
+from mergelang.draw.operator_text import WIDTH, operator_text
 from mergelang.draw.units import counted, size
 from mergelang.draw.words import number_text, plain_text, schedule_text
 from mergelang.lang.highlight import CALL, KEYWORD, OPTION, ROLE, word_at
@@ -33,7 +33,7 @@ ROLES = {
 }  # fmt: skip
 
 
-def about(text: str, offset: int, program: Program | None = None) -> str:
+def about(text: str, offset: int, program: Program | None = None, width: int = WIDTH) -> str:
     """What is said about the word at a place; empty where there is nothing to say."""
     word = word_at(text, offset)
     if word is None:
@@ -46,7 +46,7 @@ def about(text: str, offset: int, program: Program | None = None) -> str:
     if word.kind == ROLE and said in ROLES:
         return f"{said}: tensors that are {ROLES[said]}"
     if word.kind == CALL and said in operators():
-        return operator_text(operators()[said].signature)
+        return operator_text(operators()[said].signature, width)
     if word.kind == OPTION:
         return _option(text, word.start, said)
     return _name(text, said, program)

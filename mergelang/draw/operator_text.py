@@ -35,37 +35,36 @@ WIDTH = 80
 """Columns of a terminal."""
 
 
-def operator_text(signature: Signature) -> str:
+def operator_text(signature: Signature, width: int = WIDTH) -> str:
     """Everything about one operator, for a terminal."""
-    lines = [*_wrapped(signature_line(signature), "    "), "", *_wrapped(signature.summary)]
+
+    def wrapped(text: str, indent: str = "") -> list[str]:
+        return wrap(text, width, subsequent_indent=indent)
+
+    def fact(title: str, text: str) -> list[str]:
+        return wrapped(f"{title:<9}{text}", " " * 9)
+
+    lines = [*wrapped(signature_line(signature), "    "), "", *wrapped(signature.summary)]
     for paragraph in signature.text.split("\n\n") if signature.text else ():
-        lines += ["", *_wrapped(paragraph)]
+        lines += ["", *wrapped(paragraph)]
     lines.append("")
     if signature.formula:
-        lines += _fact("formula", signature.formula)
+        lines += fact("formula", signature.formula)
     if signature.use:
-        lines += _fact("use for", signature.use)
-    lines += _fact("inputs", _inputs(signature)) + _fact("result", _result(signature))
+        lines += fact("use for", signature.use)
+    lines += fact("inputs", _inputs(signature)) + fact("result", _result(signature))
     if signature.paper:
-        lines += _fact("paper", signature.paper)
-    lines += _fact("version", f"{signature.version}, from {signature.origin}")
+        lines += fact("paper", signature.paper)
+    lines += fact("version", f"{signature.version}, from {signature.origin}")
     if signature.options:
         lines += ["", "options"]
-        width = max(len(option.name) for option in signature.options)
+        column = max(len(option.name) for option in signature.options)
         for option in signature.options:
             default = "required" if option.default is REQUIRED else f"default {_value(option)}"
             scope = ", of each input" if option.each else ""
-            line = f"  {option.name:<{width}}  {option.kind}, {default}{scope}"
-            lines += wrap(line, WIDTH, subsequent_indent=" " * (width + 4))
+            line = f"  {option.name:<{column}}  {option.kind}, {default}{scope}"
+            lines += wrapped(line, " " * (column + 4))
     return "\n".join(lines)
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return wrap(text, WIDTH, subsequent_indent=indent)
-
-
-def _fact(title: str, text: str) -> list[str]:
-    return wrap(f"{title:<9}{text}", WIDTH, subsequent_indent=" " * 9)
 
 
 def _inputs(signature: Signature) -> str:

@@ -130,7 +130,9 @@ class RecipePage(Page):
         program = look.seen.program if look.seen else None
         if offset is None:
             offset = self.editor.offset_of_cursor
-        said = about(self.editor.text, offset, program)
+        # Until it is laid out, the panel has no width.
+        width = max(40, self.query_one("#about").content_size.width - 1)
+        said = about(self.editor.text, offset, program, width)
         # What was last told stays: a cursor on its way over blanks does not make it flicker.
         if said and said != self._about:
             self._about = said

@@ -1,6 +1,7 @@
 """The page of the run: how far it is, node by node and layer by layer, and what it says."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -39,6 +40,7 @@ class RunPage(Page):
     def __init__(self, **options):
         super().__init__(**options)
         self._logged = 0
+        self._drawn_for: Any = None
         self._strip: tuple[object, list[Row]] = (None, [])
 
     def compose(self) -> ComposeResult:
@@ -63,6 +65,14 @@ class RunPage(Page):
         self.heard()
 
     def looked(self) -> None:
+        self.heard()
+
+    def on_resize(self) -> None:
+        # The panels know their widths once they are laid out.
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        self._drawn_for = self.size
         self.heard()
 
     def began(self) -> None:
