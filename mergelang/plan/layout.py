@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mergelang.models.record import KEY
-from mergelang.plan.origin import NOTHING, Origin, Seal
+from mergelang.plan.origin import NOTHING, Origin, Seal, compact
 from mergelang.tensors import DTYPES, TensorType
 
 
@@ -78,7 +78,7 @@ def _header(tensors: Mapping[str, TensorType], origin: Origin | None, seal: Seal
     metadata = {"format": "pt"}
     if origin is not None:
         own = {name: seal.tensors.get(name, NOTHING) for name in tensors}
-        metadata[KEY] = compact({**origin.facts(seal), "tensors": own})
+        metadata[KEY] = f'{origin.text(seal)[:-1]},"tensors":{compact(own)}}}'
     entries: dict[str, object] = {"__metadata__": metadata}
     at = 0
     for name, kind in tensors.items():
@@ -91,7 +91,3 @@ def _header(tensors: Mapping[str, TensorType], origin: Origin | None, seal: Seal
     text = compact(entries).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

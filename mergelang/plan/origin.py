@@ -5,6 +5,7 @@ file can be laid out first and filled in last. No times, hosts or absolute paths
 give the same bytes.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -92,6 +93,16 @@ class Origin:
             "ancestors": self.ancestors,
             "root": seal.root,
         }
+
+    def text(self, seal: Seal) -> str:
+        """The facts as JSON; made once for all weight files."""
+        if seal.root not in self._texts:
+            self._texts[seal.root] = compact(self.facts(seal))
+        return self._texts[seal.root]
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def ancestors(self) -> dict[str, Any]:
@@ -183,6 +194,11 @@ def _parent(parent: Parent, seal: Seal) -> dict[str, Any]:
         for each in parent.files
     }
     return said
+
+
+def compact(value: object) -> str:
+    """JSON without blanks."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def root_of(types: Mapping[str, TensorType], digests: Mapping[str, str]) -> str:
