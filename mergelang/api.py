@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from mergelang.run.workers import Control
 
 
-NOT_YET = frozenset({"E0710", "E0711"})
-"""Codes of what is in the language, and not yet in this version."""
-
 YAML = (".yml", ".yaml")
 """Endings of mergekit's files."""
 
@@ -208,13 +205,7 @@ def export(
     from mergelang.interop import export_yaml
     from mergelang.lang import ast, parse
 
-    try:
-        recipe.check(sources=False)
-    except RecipeError as error:
-        # What mergekit knows and we do not know yet can be exported all the same.
-        wrong = [each for each in error.diagnostics if each.is_error]
-        if any(each.code not in NOT_YET for each in wrong):
-            raise
+    recipe.check(sources=False)
     tree, _ = parse(recipe.source)
     outputs = {each.path.value: each for each in tree.statements if isinstance(each, ast.Output)}
     if output is not None and output not in outputs:

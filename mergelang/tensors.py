@@ -96,13 +96,15 @@ def _depth(layer: int | None, layers: int) -> Fraction:
 class Place:
     """Where in a model a tensor stands: what schedules and patterns look at.
 
-    `layer` is 0-based, None outside the layers; `layers` is how many the expression has.
+    `layer` is 0-based, None outside the layers; `layers` is how many its tower has, and `tower` is
+    what stands before the number.
     """
 
     name: str
     layer: int | None = None
     layers: int = 0
     roles: frozenset[str] = frozenset()
+    tower: str = ""
 
     @property
     def depth(self) -> Fraction:
@@ -112,10 +114,28 @@ class Place:
 
 @dataclass(frozen=True)
 class Layering:
-    """How the layers of a model are numbered: `prefix + str(i) + "." + rest`."""
+    """How the layers of a model are numbered: `prefix + str(i) + "." + rest`.
+
+    `stated` are the keys, from the outermost, under which the config says how many there are.
+    `others` are further towers of the model that are numbered by themselves: a decoder beside an
+    encoder, the layers that look at images beside those that write. `alone` are the parts that only
+    the first layer has, for all of them (in T5 the bias of positions).
+    """
 
     prefix: str = ""
     count: int = 0
+    stated: tuple[str, ...] = ()
+    others: "tuple[Layering, ...]" = ()
+    alone: frozenset[str] = frozenset()
+
+    @cached_property
+    def towers(self) -> "tuple[Layering, ...]":
+        """This one and the others, those that have layers."""
+        return tuple(each for each in (self, *self.others) if each.count)
+
+    def tower(self, name: str) -> "Layering | None":
+        """The tower that a tensor is in; None outside of all."""
+        return next((each for each in self.towers if each.split(name)[0] is not None), None)
 
     def split(self, name: str) -> tuple[int | None, str]:
         """Layer and rest of the name; (None, name) outside the layers."""
@@ -128,6 +148,14 @@ class Layering:
 
     def join(self, layer: int, rest: str) -> str:
         return f"{self.prefix}{layer}.{rest}"
+
+    def moved(self, name: str, count: int) -> str:
+        """The name of a tensor outside the layers when there are `count` of them: one that is
+        numbered beyond the last layer stays beyond it."""
+        number, dot, rest = name.removeprefix(self.prefix).partition(".")
+        if not self.count or not name.startswith(self.prefix) or not dot or not number.isdigit():
+            return name
+        return self.join(int(number) - self.count + count, rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +186,11 @@ class Inventory:
         return len(self.tensors)
 
     def place(self, name: str) -> Place:
-        layer, _ = self.layering.split(name)
-        return Place(name, layer, self.layering.count, self.roles.get(name, frozenset()))
+        roles = self.roles.get(name, frozenset())
+        tower = self.layering.tower(name)
+        if tower is None:
+            return Place(name, None, self.layering.count, roles)
+        return Place(name, tower.split(name)[0], tower.count, roles, tower.prefix)
 
     @cached_property
     def nbytes(self) -> int:

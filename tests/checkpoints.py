@@ -58,6 +58,19 @@ def write_model(
     return folder
 
 
+def write_seeing(folder: Path, *, layers: int = 4, seed: int | None = None) -> Path:
+    """Writes a model that sees with four layers, and writes with a Llama inside."""
+    text = llama_shapes(layers=layers)
+    shapes = {f"language_model.{name}": shape for name, shape in text.items()}
+    for layer in range(4):
+        shapes[f"visual.blocks.{layer}.mlp.up_proj.weight"] = (16, 8)
+        shapes[f"visual.blocks.{layer}.norm.weight"] = (8,)
+    config = {"text_config": llama_config(layers=layers), "vision_config": {"depth": 4}}
+    path = _folder(folder, {"model_type": "seeing", **config}) / "model.safetensors"
+    write_tensors(path, shapes, dict.fromkeys(shapes, "BF16"), seed)
+    return folder
+
+
 def write_tensors(
     path: Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str],
     seed: int | None = None,
@@ -116,9 +129,21 @@ def write_zoo(folder: Path) -> Path:
     counter = {"model.counter": (3,)}
     write_model(folder / "counting", extra=counter, dtypes={"model.counter": "I64"})
     write_model(folder / "measuring", extra=counter, dtypes={"model.counter": "F32"})
+    write_model(folder / "gappy", lack=("model.layers.1.mlp.up_proj.weight",))
+    write_model(folder / "thin", hidden=16)
     write_model(folder / "biased", extra={"model.layers.0.self_attn.q_proj.bias": (8,)})
     gpt = {f"transformer.h.{layer}.mlp.c_fc.weight": (8, 8) for layer in range(4)}
     write_tensors(folder / "gpt.safetensors", gpt, dict.fromkeys(gpt, "F32"))
+    for name, layers in (("t5", 4), ("t5_small", 2)):
+        towers = {"shared.weight": (32, 8), "encoder.final_layer_norm.weight": (8,)} | {
+            f"{side}.block.{layer}.layer.0.{part}.weight": shape
+            for side in ("encoder", "decoder") for layer in range(layers)
+            for part, shape in {"SelfAttention.q": (8, 8), "layer_norm": (8,)}.items()
+        }  # fmt: skip
+        write_tensors(
+            _folder(folder / name, {"num_layers": layers, "num_decoder_layers": layers})
+            / "model.safetensors", towers, dict.fromkeys(towers, "F32"),
+        )  # fmt: skip
     flat = {"weight": (8, 8), "bias": (8,)}
     write_tensors(folder / "flat.safetensors", flat, dict.fromkeys(flat, "F32"))
     write_adapters(folder)
@@ -162,6 +187,12 @@ def write_adapters(folder: Path) -> None:
     bias = {f"{q_proj}.lora_B.bias": (8,)}
     write_adapter(folder / "torn", extra=bias, rank_pattern={"q_proj": 3})
     write_adapter(folder / "longer", layers=6)
+
+
+def _folder(folder: Path, config: Mapping[str, object]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": folder.name} | dict(config)))
+    return folder
 
 
 def write_arrays(folder: Path, tensors: Mapping[str, tuple[object, str]]) -> Path:

@@ -54,7 +54,7 @@ def test_a_wrong_recipe_is_told_what_is_wrong_and_what_to_write(path, folder):
     assert said == expected.read_text()
 
 
-PROGRAM = sorted(code for code in KINDS if re.match(r"[EW](?:0[1234578]|220|24)", code))
+PROGRAM = sorted(code for code in KINDS if re.match(r"[EW](?:0[1234578]|220|23|24)", code))
 
 
 @pytest.mark.parametrize("code", PROGRAM)
@@ -70,6 +70,14 @@ ELSEWHERE = {
     "E0416": "an operator of an installed package reckons its mass with plain numbers only",
     "E0320": "an operator of an installed package fails",
     "E0801": "told by the planner",
+    "E2302": "told by the planner",
+    "E2320": "told by the run",
+    "E2321": "told by the run",
+    "E2322": "told by the run",
+    "E2323": "told by the run",
+    "E2324": "told by the run",
+    "E2325": "told by the run",
+    "W2310": "told by the run",
     "W0301": "an installed package cannot be loaded",
 }
 

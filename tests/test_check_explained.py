@@ -15,11 +15,11 @@ SHOWN = re.compile(r"^wrong:(.*?)^right:(.*)", re.MULTILINE | re.DOTALL)
 EXAMPLES = {
     code: SHOWN.search(kind.explain)
     for code, kind in sorted(KINDS.items())
-    if re.match(r"[EW](?:0[1234578]|220|24)", code) and SHOWN.search(kind.explain)
+    if re.match(r"[EW](?:0[1234578]|220|23|24)", code) and SHOWN.search(kind.explain)
 }
 MODELS = (
     "base", "chat", "math", "code", "a", "b", "c", "small", "large", "wide", "headless", "model",
-    "bare",
+    "bare", "llama", "gappy", "thin",
 )  # fmt: skip
 SCHEDULE = re.compile(r"curve\(|match \{")
 SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?")
@@ -28,7 +28,7 @@ SETTINGS = re.compile(r"--set (\w+)=(\S+)(?:\s+# (?:x.merge says: )?(param .*))?
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = write_zoo(tmp_path_factory.mktemp("zoo"))
-    for name in ("a", "b", "c", "code", "model", "bare"):
+    for name in ("a", "b", "c", "code", "model", "bare", "llama"):
         write_model(folder / name)
     write_model(folder / "small", layers=32)
     write_model(folder / "large", layers=33)
@@ -60,8 +60,10 @@ def told(folder, code, example, declared=""):
         name, text = "a.merge", text.split("\n")[1]
     if SCHEDULE.match(text):
         text = f"let shown = linear(a {{ weight: {text.split('      #')[0]} }}, b)"
+    declared_too = {"t5": "t5", "other": "t5"} if "t5" in text else {}
     given = set(re.findall(r"^(?:model|let|param) (\w+)", text, re.MULTILINE))
     head = [f'model {each} = "{each}"' for each in MODELS if each not in given]
+    head += [f'model {each} = "{path}"' for each, path in declared_too.items()]
     head += [] if "use " in text or code == "E0205" else ['use "other.merge" as house']
     for each, value in {"soup": "mean(a, b)", "x": "a", "t": "0.5", "tuned": "a"}.items():
         if each not in given and re.search(rf"\b{each}\b", text):

@@ -16,7 +16,7 @@ from mergelang.plan import cached
 from mergelang.run import job
 from mergelang.store import rates
 from mergelang.store.blobs import Blobs
-from tests.checkpoints import write_model
+from tests.checkpoints import write_model, write_seeing
 from tests.interpret import read_tensors
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -39,7 +39,8 @@ def recipe(request, tmp_path) -> Path:
         shutil.copy(path, tmp_path)
     shutil.copy(EXAMPLES / request.param, copy)
     for source in re.findall(r'^model \w+ = "(.+?)"', copy.read_text(), re.MULTILINE):
-        write_model(copy.parent / source, seed=len(source))
+        write = write_seeing if source.endswith("seeing") else write_model
+        write(copy.parent / source, seed=len(source))
     return copy
 
 

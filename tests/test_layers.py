@@ -40,7 +40,7 @@ OWNERS = {
     "lark": {"lang"},
     "networkx": {"graph", "plan"},
     "torch": {"run", "ops/kernels", "stats"},
-    "transformers": {"stats"},
+    "transformers": {"stats", "run"},
     "safetensors": {"stats"},
     "textual": {"tui"},
     "huggingface_hub": {"models"},

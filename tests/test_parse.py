@@ -41,8 +41,8 @@ def sketch(node):
             return "_"
         case ast.Range(low, high):
             return f"{'' if low is None else low}..{'' if high is None else high}"
-        case ast.Layers(cut):
-            return f"layers {sketch(cut)}"
+        case ast.Layers(cut, module):
+            return f"layers{f'({module})' if module else ''} {sketch(cut)}"
         case ast.Entry(key, value):
             return f"{sketch(key)}: {sketch(value)}"
         case ast.Record(entries):

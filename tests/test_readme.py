@@ -154,10 +154,6 @@ def test_files_that_are_linked_are_there():
     ("text", "code"),
     [
         ('model x = "hf:org/name"\noutput "o" = x\n', "E0603"),
-        (
-            'model x = "models/base"\noutput "o" = moe(x { prompts: ["a"] }, x, gate: hidden)\n',
-            "E0710",
-        ),
     ],
 )
 def test_what_is_not_there_yet_is_an_error(text, code, folder):

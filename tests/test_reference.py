@@ -19,6 +19,7 @@ from tests.checkpoints import (
     llama_shapes,
     write_adapter,
     write_model,
+    write_seeing,
     write_tensors,
     write_tokenizer,
 )
@@ -28,7 +29,7 @@ BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [
     (PAGE.count("\n", 0, each.start()) + 1, each[1], each[2]) for each in BLOCK.finditer(PAGE)
 ]
-MODELS = ("base", "chat", "math", "code", "wide", "more")
+MODELS = ("base", "chat", "math", "code", "wide", "more", "vlm")
 
 
 def blocks(tag):
@@ -58,6 +59,7 @@ def folder(tmp_path_factory):
         write_adapter(adapters / name)
     dora = {"model.layers.0.self_attn.q_proj.lora_magnitude_vector": (8,)}
     write_adapter(adapters / "dora", extra=dora, use_dora=True)
+    write_seeing(folder / "models" / "vlm", layers=32)
     (folder / "house.merge").write_text(
         'model base = "models/base"\nmodel chat = "models/chat"\nlet blend = mean(base, chat)\n'
     )

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mergelang.check import mass as masses
 from mergelang.check.adapters import lora
+from mergelang.check.modules import check_graft
 from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
 from mergelang.check.retokenize import retokenize
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
 from mergelang.check.statistics import check_statistics
 from mergelang.check.suggest import counted, nearest
-from mergelang.check.terms import Input
+from mergelang.check.terms import Input, same
 from mergelang.check.value import UNKNOWN, Number, Unknown, Value, describe, exactly
 from mergelang.check.wish import vocabulary
 from mergelang.lang import ast
@@ -22,7 +23,7 @@ from mergelang.ops.registry import operators
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
 
-FORMS = ("curve", "as_model", "retokenize", "lora", "from", "union", "token", "file")
+FORMS = ("curve", "as_model", "retokenize", "graft", "lora", "from", "union", "token", "file")
 """Calls that are part of the language rather than operators."""
 
 
@@ -61,6 +62,8 @@ class Calls:
                 return lora(call, found.inputs, found.named, self._expressions)
             case "retokenize":
                 return self._retokenize(call)
+            case "graft":
+                return check_graft(call, self._expressions, self._expressions.modules)
             case "from":
                 self._report.add("E0315", call.span)
                 return self._look_inside(call)
@@ -180,7 +183,7 @@ class Calls:
             inputs += [base or inputs[0]]
             base = None
         mass = self._mass(call, signature, inputs, base, options)
-        if mass is None:
+        if mass is None or not self._apart(signature, inputs, options):
             return UNKNOWN
         config = policy.pop("config", None)
         terms = self._expressions.terms
@@ -195,6 +198,21 @@ class Calls:
         )  # fmt: skip
         sound = check_statistics(self._report, signature, inputs, options, made.inventory)
         return made if sound else UNKNOWN
+
+    def _apart(
+        self, signature: sig.Signature, inputs: list[Input], options: dict[str, Any]
+    ) -> bool:
+        """Whether the inputs are not all one model, or may be; reported if not."""
+        plain = inputs[: len(inputs) - len(signature.named)]
+        if not signature.apart or options[signature.apart] or len(plain) < 2:
+            return True
+        if not all(same(each.term, plain[0].term) for each in plain[1:]):
+            return True
+        self._report.add(
+            "E2312", plain[1].span, plain[0].span, operator=signature.name, count=len(plain),
+            option=signature.apart,
+        )  # fmt: skip
+        return False
 
     def _count(self, call: ast.Call, signature: sig.Signature, arguments: _Arguments) -> bool:
         count = len(arguments.inputs)

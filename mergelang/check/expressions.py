@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from mergelang.check import mass as masses
 from mergelang.check.calls import Calls
+from mergelang.check.modules import Modules
 from mergelang.check.numbers import divides_by_zero
 from mergelang.check.patterns import check_pattern
 from mergelang.check.program import Term
@@ -15,6 +16,7 @@ from mergelang.check.terms import NEGATIVE, Input, Terms
 from mergelang.check.value import UNKNOWN, File, Number, Opened, Unknown, Value, describe
 from mergelang.check.wanted import Wanted
 from mergelang.lang import ast
+from mergelang.ops.layout import several
 
 PARTS = 300
 """How many parts a schedule may have, counted as if everything that it names were written out."""
@@ -25,13 +27,14 @@ class Expressions:
 
     def __init__(
         self, report: Report, scope: Scope, terms: Terms, wanted: Wanted,
-        open_source: Callable[..., Opened | None],
+        modules: Modules, open_source: Callable[..., Opened | None],
     ):  # fmt: skip
         self.report = report
         self.scope = scope
         self.terms = terms
         self.wanted = wanted
         self.open_source = open_source
+        self.modules = modules
         self._calls = Calls(self)
 
     def value(self, expr: ast.Expr) -> Value:
@@ -44,7 +47,7 @@ class Expressions:
             case ast.Name():
                 return self.scope.look_up(expr)
             case ast.Attribute():
-                return self.scope.look_inside(expr)
+                return self._attribute(expr)
             case ast.Unary(_, operand):
                 return self._small(expr, self._negative(expr, operand))
             case ast.Binary():
@@ -63,6 +66,13 @@ class Expressions:
             case ast.Range():
                 self.report.add("E0401", expr.span, wanted="a value", got="a range")
         return UNKNOWN
+
+    def _attribute(self, expr: ast.Attribute) -> Value:
+        """A name of a `use`d file, or a module of a model."""
+        inner = self.value(expr.value)
+        if isinstance(inner, Term):
+            return self.modules.view(Input(inner, expr.value.span), expr.name, expr.span)
+        return self.scope.look_inside(expr, inner)
 
     def term(self, expr: ast.Expr) -> Term | None:
         """A model-valued expression of whatever mass; None, and reported, if it is none."""
@@ -183,6 +193,12 @@ class Expressions:
             count = one.inventory.layering.count
             if not count:
                 self.report.add("E0506", expr.value.span, text=expr.value.span.text)
+                return UNKNOWN
+            if one.inventory.layering.others:
+                facts = {"text": expr.value.span.text, "range": place.text}
+                self.report.add(
+                    "E2301", expr.value.span, **facts, **several(one.inventory.layering)
+                )
                 return UNKNOWN
             if low >= count or (high is not None and high > count):
                 self.report.add(

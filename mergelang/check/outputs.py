@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.check import wish
+from mergelang.check.config import part_without_config
 from mergelang.check.expressions import Expressions
 from mergelang.check.program import Destination
 from mergelang.check.retokenize import retokenize
@@ -41,6 +42,14 @@ def check_output(
     term = expressions.model(output.value)
     options = _options(output.record, expressions, folder)
     text = output.path.value
+    part = term and part_without_config(term)
+    if part:
+        whole = part.inputs[0].name or part.inputs[0].span.text
+        expressions.report.add(
+            "E2309", output.value.span, text=output.value.span.text, whole=whole,
+            word=part.options["words"][0],
+        )  # fmt: skip
+        return None
     if not text.strip():
         expressions.report.add("E0813", output.path.span)
         return None

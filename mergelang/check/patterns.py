@@ -20,7 +20,8 @@ def check_pattern(pattern: ast.Pattern, report: Report) -> bool:
             return False
         case ast.Layers(range) if range.high is not None and range.high <= (range.low or 0):
             low, high = range.low or 0, range.high
-            turned = f"layers {high}..{low}" if high < low else f"layers {low}..{low + 1}"
+            word = pattern.span.text[: pattern.span.text.index(range.span.text)].rstrip()
+            turned = f"{word} {high}..{low}" if high < low else f"{word} {low}..{low + 1}"
             report.add("E0508", pattern.span, text=pattern.span.text, suggestion=turned)
             return False
         case ast.Not(operand):

@@ -40,7 +40,7 @@ def places(schedule: Schedule, inventory: Inventory | None) -> list[Place]:
         for part in parts(schedule)
         if isinstance(part, Arms)
         for pattern, _ in part.arms
-        for atom in _atoms(pattern)
+        for atom in atoms_of(pattern)
         if isinstance(atom, ast.Word | ast.Glob)
     )
     known = _apart.setdefault(inventory, {})
@@ -57,7 +57,7 @@ def _told_apart(all: list[Place], atoms: frozenset[ast.Word | ast.Glob]) -> list
     for place in all:
         named = words.intersection(place.name.split(".")) if words else words
         globbed = tuple(fnmatchcase(place.name, glob) for glob in globs)
-        found.setdefault((place.layer, place.roles, named, globbed), place)
+        found.setdefault((place.tower, place.layer, place.roles, named, globbed), place)
     return list(found.values())
 
 
@@ -68,9 +68,10 @@ def _made_up(schedule: Schedule) -> list[Place]:
             steps.add(max(1, len(part.points) - 1))
         elif isinstance(part, Arms):
             for pattern, _ in part.arms:
-                for atom in _atoms(pattern):
+                for atom in atoms_of(pattern):
                     if isinstance(atom, ast.Layers):
                         bounds |= {atom.range.low or 0, atom.range.high or 0}
+                        groups[(atom,) if atom.module else ()] = None
                     else:
                         groups[(atom,)] = None
                 groups[_together(pattern)] = None
@@ -92,7 +93,8 @@ def _place(atoms: tuple[ast.Pattern, ...], layer: int | None, layers: int) -> Pl
     name = ".".join(["model", *words, "weight"])
     if globs:
         name = globs[0].replace("*", "x").replace("?", "x")
-    return Place(name, layer, layers, roles)
+    modules = [atom.module for atom in atoms if isinstance(atom, ast.Layers) and atom.module]
+    return Place(name, layer, layers, roles, f"{modules[0]}." if modules else "")
 
 
 def parts(schedule: Schedule) -> Iterator[Schedule]:
@@ -118,16 +120,19 @@ def _together(pattern: ast.Pattern) -> tuple[ast.Pattern, ...]:
             return _together(left)
         case ast.Word() | ast.Glob() | ast.Role():
             return (pattern,)
+        case ast.Layers(module=str()):
+            return (pattern,)
     return ()
 
 
-def _atoms(pattern: ast.Pattern) -> Iterator[ast.Pattern]:
+def atoms_of(pattern: ast.Pattern) -> Iterator[ast.Pattern]:
+    """The patterns of which one is made with `!`, `&` and `|`."""
     match pattern:
         case ast.Not(operand):
-            yield from _atoms(operand)
+            yield from atoms_of(operand)
         case ast.And(left, right) | ast.Or(left, right):
-            yield from _atoms(left)
-            yield from _atoms(right)
+            yield from atoms_of(left)
+            yield from atoms_of(right)
         case ast.Anything():
             pass
         case _:

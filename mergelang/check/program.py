@@ -32,6 +32,9 @@ class Term:
         scale       one               {"by": Schedule}        (`x * t`, `t * x`, `x / t`, `-x`)
         as_model    one               {}
         slice       one               {"low": int, "high": int | None}
+        module      one               {"words": (str,)}
+        graft       whole, modules    {"words": tuple[str, ...]}  (which module each one becomes)
+        renamed     one               {}   (its tensors under another model's names for them)
         match       one an arm        {"patterns": tuple[ast.Pattern, ...]}
         retokenize  source, givers    {"alignment": Alignment}   (givers: whose rows it takes)
         from_base   base, delta       {}   (`base:` of a task-vector operator: base plus delta)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.check.expressions import Expressions
+from mergelang.check.modules import Modules
 from mergelang.check.outputs import check_output, check_outputs
 from mergelang.check.params import check_param, check_settings
 from mergelang.check.program import Destination, Parameter, Program, Term
@@ -122,7 +123,10 @@ class _File:
         )
         self._values: dict[str, Value] = {}
         wanted = Wanted(self.report, self._values)
-        self.expressions = Expressions(self.report, self.scope, terms, wanted, self._open)
+        modules = Modules(self.report, shared.checkpoints)
+        self.expressions = Expressions(
+            self.report, self.scope, terms, wanted, modules, self._open
+        )
 
     def check(self) -> None:
         repeated = self.scope.declare(self.tree.statements)

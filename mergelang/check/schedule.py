@@ -122,8 +122,8 @@ def matches(pattern: ast.Pattern, place: Place) -> bool:
             return fnmatchcase(place.name, glob)
         case ast.Role(role):
             return role in place.roles
-        case ast.Layers(range):
-            if place.layer is None:
+        case ast.Layers(range, module):
+            if place.layer is None or (module and f".{module}." not in f".{place.tower}"):
                 return False
             return (range.low or 0) <= place.layer < (
                 place.layers if range.high is None else range.high

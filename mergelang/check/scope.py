@@ -83,16 +83,9 @@ class Scope:
             return UNKNOWN
         return binding.value
 
-    def look_inside(self, attribute: ast.Attribute) -> Value:
-        """What `house.blend` stands for."""
+    def look_inside(self, attribute: ast.Attribute, house: Value) -> Value:
+        """What `house.blend` stands for, where `house` is no model."""
         inner = attribute.value
-        if isinstance(inner, ast.Attribute):
-            house = self.look_inside(inner)
-        elif isinstance(inner, ast.Name):
-            house = self.look_up(inner)
-        else:
-            self.report.add("E0208", attribute.span, text=inner.span.text, got="an expression")
-            return UNKNOWN
         if house is UNKNOWN:
             return UNKNOWN
         if not isinstance(house, File):

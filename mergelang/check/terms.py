@@ -20,6 +20,7 @@ from mergelang.check.vocabularies import Vocabularies
 from mergelang.lang import ast
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import LayoutError, slice_layers
+from mergelang.ops.parts import aligned
 from mergelang.ops.registry import operators
 from mergelang.source import Span
 from mergelang.tensors import Inventory, Place
@@ -40,6 +41,14 @@ class Input(NamedTuple):
         return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
+def same(one: Term, other: Term) -> bool:
+    """Whether two terms are the same expression of the same sources."""
+    if one is other:
+        return True
+    alike = (one.op, one.options, len(one.inputs)) == (other.op, other.options, len(other.inputs))
+    return alike and all(map(same, one.inputs, other.inputs))
+
+
 @dataclass
 class Terms:
     """Makes the terms of one file. The comparisons and the usage of patterns are shared by all."""
@@ -49,6 +58,7 @@ class Terms:
     comparisons: Comparisons = field(default_factory=Comparisons)
     usage: Usage = field(default_factory=Usage)
     vocabularies: Vocabularies = field(default_factory=lambda: Vocabularies({}))
+    _known: dict[tuple[int, int], tuple[Term, Inventory, Term]] = field(default_factory=dict)
 
     def source(self, reference: Reference, inventory: Inventory | None, span: Span) -> Term:
         return Term(
@@ -78,6 +88,7 @@ class Terms:
         """`left + right` or `left - right`; `op` is the sign."""
         donor = 1 if left.term.mass == ZERO and right.term.mass != ZERO else 0
         donor = _whole((left, right), donor)
+        left, right = self._aligned((left, right), donor)
         inventory = self._same((left, right), donor, span)
         mass = masses.combine(op, left.term.mass, right.term.mass)
         made = Term(
@@ -122,6 +133,7 @@ class Terms:
         self, patterns: tuple[ast.Pattern, ...], arms: Sequence[Input], mass: Schedule, span: Span
     ) -> Term:
         """For each tensor the expression of the first pattern that names it."""
+        arms = self._aligned(arms, 0)
         return Term(
             "match", tuple(arm.term for arm in arms), {"patterns": patterns}, span, mass, self.seed,
             donor=arms[0].term, inventory=self._matched(patterns, arms, span),
@@ -138,6 +150,8 @@ class Terms:
         """
         all_inputs = [*inputs, base] if base else list(inputs)
         donor = _whole(all_inputs, len(inputs) if base else donor)
+        all_inputs = self._aligned(all_inputs, donor)
+        inputs, base = all_inputs[: len(inputs)], all_inputs[-1] if base else None
         fit, result, dropped = self._agree(all_inputs, donor, policy, span)
         chosen = config.term if config else all_inputs[donor].term
         kept = {
@@ -209,6 +223,27 @@ class Terms:
         for value in options.values():
             for each in value if isinstance(value, tuple) else (value,):
                 self.usage.look(each, inventory)
+
+    def _aligned(self, inputs: Sequence[Input], donor: int) -> list[Input]:
+        """The inputs under the names of the donor, where theirs begin otherwise."""
+        wanted = inputs[donor].term.inventory
+        return [
+            each if wanted is None or each.term.inventory is None
+            else Input(self._named_as(each.term, wanted), each.span)
+            for each in inputs
+        ]  # fmt: skip
+
+    def _named_as(self, term: Term, wanted: Inventory) -> Term:
+        key = (id(term), id(wanted))
+        if key not in self._known:
+            layout = aligned(term.inventory, wanted)
+            made = term if layout is None else Term(
+                "renamed", (term,), {}, term.span, term.mass, term.seed, term.name, donor=term,
+                inventory=layout.inventory, layout=layout,
+            )  # fmt: skip
+            # Both are kept beside the answer, so that their ids stay theirs.
+            self._known[key] = (term, wanted, made)
+        return self._known[key][2]
 
     def _same(self, inputs: Sequence[Input], donor: int, span: Span) -> Inventory | None:
         return self._agree(inputs, donor, None, span)[1]

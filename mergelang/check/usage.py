@@ -4,24 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mergelang.check.places import all_places
+from mergelang.check.places import all_places, atoms_of
 from mergelang.check.report import Report
 from mergelang.check.schedule import Arithmetic, Arms, matches
 from mergelang.check.suggest import counted, nearest
 from mergelang.lang import ast
-from mergelang.tensors import Inventory
+from mergelang.ops.layout import several
+from mergelang.tensors import Inventory, Layering
 
 
 @dataclass
 class _Seen:
-    """An arm: whether any tensor matches it, whether it is ever the first to match, and whether it
-    always names layers that are not there."""
+    """An arm: whether any tensor matches it, whether it is ever the first to match, whether it
+    always names layers that are not there, and where it leaves open which of several towers."""
 
     pattern: ast.Pattern
     matched: bool
     taken: bool
     beyond: bool
     inventory: Inventory
+    several: ast.Layers | None = None
 
 
 class Usage:
@@ -81,15 +83,23 @@ class Usage:
         seen.matched |= matched
         seen.taken |= taken
         # How many layers there are is not known of an adapter.
-        seen.beyond &= not inventory.sparse and _beyond(pattern, inventory.layering.count)
+        seen.beyond &= not inventory.sparse and _beyond(pattern, inventory.layering)
+        if seen.several is None and inventory.layering.others:
+            seen.several = _unclear(pattern)
 
     def warn(self, report: Report) -> None:
         """Reports the arms that no tensor ever took."""
         for seen in self._seen.values():
             pattern, inventory = seen.pattern, seen.inventory
             text = pattern.span.text
+            if seen.several is not None:
+                layers, facts = seen.several, several(inventory.layering)
+                words = f"layers({facts['module']}) {layers.range.span.text}"
+                report.add("E2303", layers.span, text=layers.span.text, example=words, **facts)
+                continue
             if seen.beyond:
-                layers = counted(inventory.layering.count, "layer")
+                most = max((each.count for each in inventory.layering.towers), default=0)
+                layers = counted(most, "layer")
                 report.add("W0502", pattern.span, text=text, layers=layers)
                 continue
             if seen.taken:
@@ -107,13 +117,27 @@ class Usage:
             )  # fmt: skip
 
 
-def _beyond(pattern: ast.Pattern, layers: int) -> bool:
-    """Whether a pattern names layers that a model of so many does not have."""
+def _beyond(pattern: ast.Pattern, layering: Layering) -> bool:
+    """Whether a pattern names layers that a model does not have."""
     match pattern:
-        case ast.Layers(range):
-            return (range.low or 0) >= layers or (range.high or 0) > layers
+        case ast.Layers(range, module):
+            counts = [
+                tower.count for tower in layering.towers
+                if not module or f".{module}." in f".{tower.prefix}"
+            ] or [0]  # fmt: skip
+            return (range.low or 0) >= max(counts) or (range.high or 0) > max(counts)
         case ast.Not(operand):
-            return _beyond(operand, layers)
+            return _beyond(operand, layering)
         case ast.And(left, right) | ast.Or(left, right):
-            return _beyond(left, layers) or _beyond(right, layers)
+            return _beyond(left, layering) or _beyond(right, layering)
     return False
+
+
+def _unclear(pattern: ast.Pattern) -> ast.Layers | None:
+    """Where a pattern numbers layers without saying in which of several towers."""
+    for atom in atoms_of(pattern):
+        if isinstance(atom, ast.Layers) and atom.module is None:
+            low, high = atom.range.low, atom.range.high
+            if low or high is not None:
+                return atom
+    return None

@@ -36,6 +36,8 @@ def _json(event: events.Event) -> None:
 def _line(event: events.Event) -> None:
     if isinstance(event, events.RecipeChanged):
         changed(event.lock, event.changes)
+    elif isinstance(event, events.Preparing):
+        print(f"preparing {event.what}", file=sys.stderr)
     elif isinstance(event, events.OutputDone):
         rate = event.nbytes / max(event.seconds, 1e-3)
         took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"

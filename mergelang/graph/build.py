@@ -116,8 +116,10 @@ def _key(term: Term, inputs: list[bytes]) -> bytes:
             return structure("add", *inputs)
         case "sub" | "scale":
             return structure(term.op, *inputs)
-        case "as_model":
+        case "as_model" | "renamed":
             return inputs[0]
+        case "module" | "graft":
+            return structure(term.op, *inputs, *term.options["words"])
         case "slice":
             low, high = term.options["low"], term.options["high"]
             return structure("slice", *inputs, _bounds(low, high))
@@ -139,8 +141,9 @@ def pattern_text(pattern: ast.Pattern) -> str:
             return f'"{glob}"'
         case ast.Role(role):
             return f"@{role}"
-        case ast.Layers(layers):
-            return f"layers {_bounds(layers.low, layers.high)}"
+        case ast.Layers(layers, module):
+            tower = f"({module})" if module else ""
+            return f"layers{tower} {_bounds(layers.low, layers.high)}"
         case ast.Not(operand):
             return f"!{pattern_text(operand)}"
         case ast.And(left, right):

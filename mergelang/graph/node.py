@@ -20,8 +20,8 @@ from mergelang.models.reference import Reference
 class Node:
     """One model-valued operation.
 
-    `op`: source | lora | adapted | affine | slice | match | patch | an operator's name. `attrs` are
-    sorted pairs of name and hashable value (Schedules, words, tuples):
+    `op`: source | lora | adapted | affine | slice | module | graft | renamed | match | patch | an
+    operator's name. `attrs` are sorted pairs of name and hashable value (Schedules, words, tuples):
 
         source      reference
         lora        reference, of an adapter: what it adds
@@ -30,6 +30,9 @@ class Node:
                     for each input and whether it is a point rather than a delta, so the algebra of
                     a recipe is one node however it was written; `mass` is that of the sum
         slice       low, high
+        module      words: the module of a model
+        graft       words: the modules that the further inputs take the places of
+        renamed     nothing: the input's tensors under the names that another model has for them
         match       patterns, one for each input
         retokenize  alignment: where the rows of the first input's tables come from
         patch       names: tensors that come from the second input, all others from the first

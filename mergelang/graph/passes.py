@@ -16,6 +16,9 @@ from mergelang.lang import ast
 from mergelang.ops.registry import operators
 from mergelang.tensors import Inventory
 
+CHOOSING = ("match", "patch", "slice", "retokenize", "module", "graft", "renamed")
+"""What takes tensors as they are from its inputs, under whatever names."""
+
 Rule = Callable[[Interner, Node, tuple[Node, ...]], Node]
 
 
@@ -118,7 +121,7 @@ def _watched(graph: Graph) -> set[Node]:
     for node in reversed(list(networkx.topological_sort(graph.dag))):
         if node.op == "affine":
             continue
-        chooses = node.op in ("match", "patch", "slice", "retokenize") or (
+        chooses = node.op in CHOOSING or (
             node.reference is None and operators()[node.op].signature.arranges
         )
         if not chooses or node in watched:

@@ -72,8 +72,10 @@ def _arity(node: Node) -> str | None:
             least, most = 1, None
         case "lora":
             least, most = 0, 0
-        case "slice" | "adapted":
+        case "slice" | "module" | "renamed" | "adapted":
             least, most = 1, 1
+        case "graft":
+            least, most = 2, None
         case "patch":
             least, most = 2, 2
         case "retokenize":

@@ -13,6 +13,15 @@ OPERATORS: dict[str, Method] = {each.operator: each for each in METHODS.values()
 
 _NAMED = ("base", "config")
 
+_EXPERT = {
+    "prompts": "positive_prompts", "avoid": "negative_prompts", "noise": "noise_scale",
+    "residual_scale": "residual_scale",
+}  # fmt: skip
+_ARCHITECTURES = {
+    "mixtral": "mixtral", "deepseek": "deepseek", "qwen2_moe": "qwen moe", "qwen3_moe": "qwen3 moe",
+}
+"""What mergekit-moe calls options of an expert, and architectures."""
+
 
 class Calls:
     """Writes the calls of one recipe; `reference` says what YAML calls an input."""
@@ -78,24 +87,40 @@ class Calls:
 
     def mixture(self, call: ast.Call) -> dict[str, Any]:
         """A configuration of mergekit-moe."""
-        experts = []
+        experts, constant = [], []
         named = {each.name.id: each.value for each in call.arguments if each.name}
         for argument in call.arguments:
             if argument.name is None:
                 expert: dict[str, Any] = {"source_model": self._reference(argument.value)}
+                shared = False
                 for entry in argument.record.entries if argument.record else ():
-                    keys = {"prompts": "positive_prompts", "avoid": "negative_prompts"}
-                    expert[keys[entry.key.id]] = [each.value for each in entry.value.items]
-                experts.append(expert)
+                    match entry.key.id:
+                        case "shared":
+                            shared = entry.value == ast.Bool(True, span=entry.value.span)
+                        case "prompts" | "avoid" as key:
+                            texts = [each.value for each in entry.value.items]
+                            expert[_EXPERT[key]] = texts
+                        case key:
+                            expert[_EXPERT[key]] = plain_number(plain(entry.value))
+                (constant if shared else experts).append(expert)
         base = named.pop("base", call.arguments[0].value)
         gate, top_k = named.pop("gate"), named.pop("top_k", None)
+        pool, architecture = named.pop("pool", None), named.pop("architecture", None)
+        named.pop("allow_identical", None)  # an option of its command line
         if named:
             name, value = next(iter(named.items()))
             raise Unfit("E1130", value.span, what=f"`{name}` of `moe`")
-        made = {"base_model": self._reference(base), "gate_mode": gate.id}
+        mode = "hidden_avg" if pool is not None and pool.id == "mean" else gate.id
+        made = {
+            "base_model": self._reference(base),
+            "gate_mode": "uniform_random" if mode == "uniform" else mode,
+        }
         if top_k is not None:
             made["experts_per_token"] = int(plain(top_k))
-        return {**made, "experts": experts}
+        if architecture is not None and architecture.id != "auto":
+            made["architecture"] = _ARCHITECTURES[architecture.id]
+        made["experts"] = experts
+        return made | ({"shared_experts": constant} if constant else {})
 
     # Slices
 

@@ -11,12 +11,19 @@ from typing import TypeAlias
 from mergelang.interop.methods import METHODS, Method
 from mergelang.interop.names import Model, read_model
 from mergelang.interop.nodes import Entry, Node, Reader, listed, nearest
-from mergelang.interop.settings import Settings, read_settings
+from mergelang.interop.settings import Settings, number_text, read_settings
 
 DTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64"}
 """Mergekit's names of dtypes, and ours."""
 
-GATES = ("hidden", "cheap_embed", "random", "uniform_random")
+GATES = ("hidden", "hidden_avg", "hidden_last", "cheap_embed", "random", "uniform_random")
+RANDOM = ("random", "uniform_random")
+ARCHITECTURES = {
+    "mixtral": "mixtral", "deepseek moe": "deepseek", "qwen moe": "qwen2_moe",
+    "qwen3 moe": "qwen3_moe",
+}  # fmt: skip
+"""What mergekit-moe calls its output architectures, of which a file gives the beginning, and the
+`model_type` of each."""
 
 _COMMON = ("dtype", "name", "base_model")
 _MERGE = (
@@ -97,6 +104,9 @@ class Expert:
     prompts: tuple[str, ...]
     avoid: tuple[str, ...]
     node: Node
+    noise: str | None = None
+    scale: str | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ class Mixture:
     experts: tuple[Expert, ...]
     gate: str
     top_k: int
+    architecture: str | None = None
     dtype: str | None = None
     name: str | None = None
     path: str | None = None
@@ -303,40 +314,56 @@ def _mixture(reader: Reader, node: Node) -> Mixture | None:
             "E1104", entries["gate_mode"].value, what="`gate_mode`",
             wanted=listed(GATES, last="or"), got=f"`{gate}`",
         )  # fmt: skip
-    if "shared_experts" in entries:
-        reader.add("E1117", entries["shared_experts"].key, what="`shared_experts`")
-    architecture = _text(reader, entries, "architecture")
-    if architecture and not "mixtral".startswith(architecture.lower()):
-        place = entries["architecture"].value
-        reader.add("E1117", place, what=f"the architecture `{architecture}`")
+    wanted = _text(reader, entries, "architecture")
+    fitting = [each for each in ARCHITECTURES if each.startswith((wanted or "-").lower())]
+    # Of both mixtures of Qwens one has a shared expert.
+    architecture = fitting[-1 if "shared_experts" not in entries else 0] if fitting else None
+    if wanted and not fitting:
+        reader.add(
+            "E1104", entries["architecture"].value, what="`architecture`",
+            wanted=listed(ARCHITECTURES, last="or"), got=f"`{wanted}`",
+        )  # fmt: skip
     top_k = 2
     if "experts_per_token" in entries:
         top_k = reader.scalar(entries["experts_per_token"].value, "`experts_per_token`", int) or 2
     listed_experts = reader.items(entries["experts"].value, "`experts`")
     experts = [_expert(reader, each, gate) for each in listed_experts]
+    if "shared_experts" in entries:
+        nodes = reader.items(entries["shared_experts"].value, "`shared_experts`")
+        experts += [_expert(reader, each, gate, shared=True) for each in nodes]
     dtype, name = _dtype(reader, entries, "dtype"), _text(reader, entries, "name")
     if base is None or None in experts:
         return None
-    return Mixture(node, base, tuple(experts), gate, top_k, dtype, name)
+    found = architecture and ARCHITECTURES[architecture]
+    return Mixture(node, base, tuple(experts), gate, top_k, found, dtype, name)
 
 
-def _expert(reader: Reader, node: Node, gate: str) -> Expert | None:
+def _expert(reader: Reader, node: Node, gate: str, shared: bool = False) -> Expert | None:
     prompts = ("positive_prompts", "negative_prompts")
     known = ("source_model", *prompts, "noise_scale", "residual_scale")
     entries = reader.mapping(node, "an expert", known, required=("source_model",))
     if entries is None:
         return None
     model = _model(reader, entries, "source_model")
-    for name in ("noise_scale", "residual_scale"):
-        if name in entries:
-            reader.add("E1117", entries[name].key, what=f"`{name}`")
+    noise, scale = (_amount(reader, entries, name) for name in ("noise_scale", "residual_scale"))
     good, bad = (_texts(reader, entries, name) for name in prompts)
-    if gate in ("random", "uniform_random") and (good or bad):
+    if gate in RANDOM and (good or bad):
         for key in (entries[name].key for name in prompts if name in entries):
             why = f"a gate that is `{gate}` needs no prompts"
             reader.add("W1103", key, what=f"`{key.value}`", why=why)
         good = bad = ()
-    return None if model is None else Expert(model, good, bad, node)
+    return None if model is None else Expert(model, good, bad, node, noise, scale, shared)
+
+
+def _amount(reader: Reader, entries: Mapping[str, Entry], name: str) -> str | None:
+    """A number as text; None where there is none."""
+    if name not in entries:
+        return None
+    node = entries[name].value
+    text = number_text(reader.plain(node), getattr(node, "value", ""))
+    if text is None:
+        reader.add("E1104", node, what=f"`{name}`", wanted="a number", got=reader.describe(node))
+    return text
 
 
 # Keys of any mapping

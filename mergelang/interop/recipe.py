@@ -176,10 +176,21 @@ class Writer:
         for expert in mixture.experts:
             options = {"prompts": expert.prompts, "avoid": expert.avoid}
             given = {key: ", ".join(map(quoted, texts)) for key, texts in options.items() if texts}
-            said = [f"{key}: [{texts}]" for key, texts in given.items()]
+            said = ["shared: true"] if expert.shared else []
+            said += [f"{key}: [{texts}]" for key, texts in given.items()]
+            amounts = {"noise": expert.noise, "residual_scale": expert.scale}
+            said += [f"{key}: {amount}" for key, amount in amounts.items() if amount is not None]
             record = f" {{ {', '.join(said)} }}" if said else ""
             inputs.append(self.name(expert.model) + record)
-        options = (f"base: {base}", f"gate: {mixture.gate}", f"top_k: {mixture.top_k}")
+        word = "hidden" if mixture.gate.startswith("hidden") else mixture.gate
+        options = [f"base: {base}", f"gate: {word.removesuffix('_random')}"]
+        options += ["pool: mean"] if mixture.gate == "hidden_avg" else []
+        options += [f"top_k: {mixture.top_k}"]
+        options += [f"architecture: {mixture.architecture}"] if mixture.architecture else []
+        alike = len({expert.model for expert in mixture.experts}) == 1
+        if alike and mixture.gate == "random":
+            # mergekit-moe makes equal experts without a word where gates are random.
+            options.append("allow_identical: true")
         return f"moe({', '.join((*inputs, *options))})"
 
     # Outputs

@@ -44,7 +44,7 @@ class Name(Node):
 
 @dataclass(frozen=True)
 class Attribute(Node):
-    """`house.blend`: a name of a `use`d file (later: a module of a model)."""
+    """`house.blend`: a name of a `use`d file, or a module of a model."""
 
     value: "Expr"
     name: Name
@@ -172,9 +172,10 @@ class Role(Node):
 
 @dataclass(frozen=True)
 class Layers(Node):
-    """`layers 0..8`."""
+    """`layers 0..8`, or `layers(vision_tower) 0..8` of one of several towers."""
 
     range: Range
+    module: str | None = None
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,8 @@ def _pattern(pattern: ast.Pattern, binding: int = 0) -> str:
             return _string(value)
         case ast.Role(value):
             return f"@{value}"
-        case ast.Layers(cut):
-            return f"layers {_range(cut)}"
+        case ast.Layers(cut, module):
+            return f"layers{f'({module})' if module else ''} {_range(cut)}"
         case ast.Anything():
             return "_"
         case ast.Not(operand):

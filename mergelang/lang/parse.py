@@ -218,10 +218,15 @@ class _Builder:
     def _word(self, span: Span, token: Token) -> ast.Word:
         return ast.Word(str(token), span=span)
 
-    def _layers(self, span: Span, word: Token, range: ast.Range) -> ast.Layers:
+    def _layers(
+        self, span: Span, word: Token, module: str | None, range: ast.Range
+    ) -> ast.Layers:
         if word != "layers":
             raise _Wrong("E0114", self._span(word), word=str(word), range=range.span.text)
-        return ast.Layers(range, span=span)
+        return ast.Layers(range, module, span=span)
+
+    def _module(self, span: Span, *words: Token) -> str:
+        return ".".join(map(str, words))
 
     def _glob(self, span: Span, token: Token) -> ast.Glob:
         return ast.Glob(self._text(token).value, span=span)

@@ -4,21 +4,21 @@ sidecar files. No weight is read.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mergelang.errors import InputError
 from mergelang.files import Facts
-from mergelang.models.config import layer_count
+from mergelang.models.conversions import as_on_disk
 from mergelang.models.headers import read_header
 from mergelang.models.reference import Reference
-from mergelang.models.roles import layering_of, roles_of
+from mergelang.models.roles import roles
 from mergelang.models.sidecars import sidecars_of
 from mergelang.models.tokenizer import tokenizer_of
+from mergelang.models.towers import layering_of
 from mergelang.models.vocabulary import Vocabulary, vocabulary_of
 from mergelang.tensors import Extent, Inventory
 
@@ -27,11 +27,6 @@ SINGLE = "model.safetensors"
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 QUANTISED = ("F8_E4M3", "F8_E5M2")
-
-
-_NUMBER = re.compile(r"\.\d+(?=\.)")
-_layering = lru_cache(maxsize=8)(layering_of)  # models of one recipe mostly have the same names
-_roles = lru_cache(maxsize=4096)(roles_of)  # of names whose numbers are all 0: there are few
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +53,8 @@ class Checkpoint:
     @cached_property
     def inventory(self) -> Inventory:
         types = {name: extent.type for name, extent in self.extents.items()}
-        roles = {name: _roles(_NUMBER.sub(".0", name)) for name in types}
-        layering = _layering(tuple(types), layer_count(self.config or {}))
-        return Inventory(types, layering, roles, self.architecture)
+        layering = layering_of(types, self.config)
+        return Inventory(types, layering, roles(types, layering, self.config), self.architecture)
 
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
@@ -103,7 +97,9 @@ def _checkpoint(
     reference: Reference, folder: Path, files: tuple[Path, ...],
     config: Mapping[str, Any] | None, sidecars: tuple[Path, ...],
 ) -> Checkpoint:  # fmt: skip
-    extents = read_extents(reference, folder, files)
+    extents = as_on_disk(
+        read_extents(reference, folder, files), str((config or {}).get("model_type", ""))
+    )
     return Checkpoint(reference, folder, files, extents, config, sidecars)
 
 

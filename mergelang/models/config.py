@@ -3,13 +3,13 @@
 Layouts name the functions here; each takes a config and gives a changed copy.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Config = Mapping[str, Any]
+from mergelang.models.towers import STATES, value_at
 
-LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-"""How architectures call the number of layers."""
+Config = Mapping[str, Any]
 
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
 """Names of dtypes in a config."""
@@ -24,24 +24,71 @@ MIXTRAL_TAKES = (
 """What a Mixtral has in common with a Llama or a Mistral, under the same names."""
 
 
-def layer_count(config: Config) -> int | None:
-    """The number of layers that a config states."""
-    key = next((key for key in LAYERS if isinstance(config.get(key), int)), None)
-    return None if key is None else config[key]
+NO_LAYER_LIST = re.compile(
+    r".*(token|architectures|suppress|lang|label|_size|_ids?$|_mean$|_std$|indexes|indices).*"
+)
+"""Lists of a config that are not one entry a layer, however long they are."""
+
+LAYER_NUMBERS = re.compile(r".*(layers|blocks)(_idx|_ids)?|.*(layer|block).*(indexes|indices)")
+"""Lists of a config that hold numbers of layers."""
+
+LEADING = ("first_k_dense_replace", "num_dense_layers")
+"""Keys that say how many of the first layers are of another kind than the rest."""
+
+PERIODS = (
+    "decoder_sparse_step", "moe_layer_freq", "interleave_moe_layer_step", "attn_layer_period",
+    "expert_layer_period", "full_attention_interval",
+)  # fmt: skip
+"""Keys that say that every so many layers one is of another kind."""
 
 
-def by_layer(config: Config) -> dict[str, list[Any]]:
-    """What a config lists layer by layer, such as `layer_types`, by its key."""
-    count = layer_count(config)
+def section(config: Config, path: Iterable[str]) -> Config:
+    """The part of a config under nested keys; empty where there is none."""
+    found = value_at(config, path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def by_layer(config: Config, count: int) -> dict[str, list[Any]]:
+    """What a section lists layer by layer, such as `layer_types`, by its key."""
     return {
         key: value for key, value in config.items()
-        if isinstance(value, list) and count and len(value) == count and key.startswith("layer")
+        if isinstance(value, list) and len(value) == count and not NO_LAYER_LIST.fullmatch(key)
+        and (count > 1 or "layer" in key)
     }  # fmt: skip
 
 
-def with_layers(config: Config, count: int) -> Config:
-    """With `count` layers. What it lists layer by layer is not touched."""
-    return {**config, **{key: count for key in LAYERS if key in config}}
+def layer_numbers(config: Config, count: int) -> dict[str, list[int]]:
+    """The lists of a section that hold numbers of its layers, by their keys."""
+    listed = by_layer(config, count)
+    return {
+        key: value for key, value in config.items()
+        if isinstance(value, list) and value and key not in listed and LAYER_NUMBERS.fullmatch(key)
+        and all(type(each) is int and 0 <= each < count for each in value)
+    }  # fmt: skip
+
+
+def with_layers(config: Config, count: int, stated: Sequence[str]) -> Config:
+    """With `count` layers under the key where the config states them. Its lists are not touched."""
+    if not stated:
+        raise KeyError("the number of layers")
+    *above, key = stated
+    inside = dict(section(config, above))
+    if "decoder" not in key:
+        # Some configs say it twice: `num_hidden_layers` beside `encoder_layers`.
+        again = [each for each, value in inside.items()
+                 if value == inside.get(key) and type(value) is int
+                 and STATES.fullmatch(each) and "decoder" not in each]  # fmt: skip
+        inside |= dict.fromkeys(again, count)
+    inside[key] = count
+    return put(config, above, inside)
+
+
+def put(config: Config, path: Sequence[str], value: Any) -> Config:
+    """With a value under nested keys."""
+    if not path:
+        return value
+    key, *below = path
+    return {**config, key: put(config.get(key, {}), below, value)}
 
 
 def with_dtype(config: Config, dtype: str) -> Config:
@@ -80,7 +127,7 @@ def _renumbered(value: Any, ids: Mapping[int, int]) -> Any:
     return ids.get(value, value) if isinstance(value, int) else value
 
 
-def mixtral(config: Config, experts: int, top_k: int) -> Config:
+def mixtral(config: Config, experts: int, top_k: int, shared: bool) -> Config:
     """Of a Llama or a Mistral that of a Mixtral with these experts."""
     taken = {key: config[key] for key in MIXTRAL_TAKES if key in config}
     return {
@@ -91,4 +138,56 @@ def mixtral(config: Config, experts: int, top_k: int) -> Config:
         "num_experts_per_tok": top_k,
         "output_router_logits": False,
         "router_aux_loss_coef": 0.001,
+    }
+
+
+def qwen2_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
+    """Of a Qwen2, a Llama or a Mistral that of a Qwen2-MoE with a shared expert."""
+    size = config["intermediate_size"]
+    made = _qwen_moe("Qwen2Moe", "qwen2_moe", config, experts, top_k)
+    return made | {"shared_expert_intermediate_size": size, "qkv_bias": True}
+
+
+def qwen3_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
+    """Of a Qwen3 that of a Qwen3-MoE."""
+    return _qwen_moe("Qwen3Moe", "qwen3_moe", config, experts, top_k)
+
+
+def _qwen_moe(name: str, type: str, config: Config, experts: int, top_k: int) -> Config:
+    return {
+        **config,
+        "architectures": [f"{name}ForCausalLM"],
+        "model_type": type,
+        "num_experts": experts,
+        "num_experts_per_tok": top_k,
+        "moe_intermediate_size": config["intermediate_size"],
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "output_router_logits": False,
+        "router_aux_loss_coef": 0.001,
+    }
+
+
+def deepseek(config: Config, experts: int, top_k: int, shared: bool) -> Config:
+    """Of a Llama or a Mistral that of the first DeepSeek-MoE, whose code is on the Hub alone."""
+    code, kinds = "deepseek-ai/deepseek-moe-16b-base--", ("Config", "Model", "ForCausalLM")
+    files = "configuration_deepseek", "modeling_deepseek", "modeling_deepseek"
+    words = "AutoConfig", "AutoModel", "AutoModelForCausalLM"
+    return {
+        **config,
+        "architectures": ["DeepseekForCausalLM"],
+        "model_type": "deepseek",
+        "n_routed_experts": experts,
+        "n_shared_experts": 1 if shared else None,
+        "num_experts_per_tok": top_k,
+        "moe_intermediate_size": config["intermediate_size"],
+        "first_k_dense_replace": 0,
+        "moe_layer_freq": 1,
+        "scoring_func": "softmax",
+        "norm_topk_prob": True,
+        "auto_map": {
+            word: f"{code}{file}.Deepseek{kind}"
+            for word, file, kind in zip(words, files, kinds, strict=True)
+        },
     }

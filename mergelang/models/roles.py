@@ -1,57 +1,88 @@
-"""Which tensors are embeddings, head, norms, attention, feed-forward; and how layers are numbered.
+"""Which tensors are embeddings, head, norms, attention, feed-forward.
 
-Read off the components of a name (`model.layers.3.mlp.up_proj.weight`), by the words that the
-architectures of the Hugging Face library use.
+Read off the components of a name (`model.layers.3.mlp.up_proj.weight`), off shapes, and off where a
+tensor stands; no architecture is known by name.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
-from mergelang.tensors import Layering
+from mergelang.models.towers import value_at
+from mergelang.tensors import Layering, TensorType
 
-EMBED = {"embed_tokens", "wte", "wpe", "embed_in", "word_embeddings", "embeddings",
-         "position_embeddings", "token_type_embeddings", "tok_embeddings", "embed_positions",
-         "shared"}  # fmt: skip
-HEAD = {"lm_head", "embed_out", "output_layer", "score", "classifier"}
-ATTENTION = {"self_attn", "attn", "attention", "self_attention", "cross_attn", "encoder_attn",
-             "linear_attn", "SelfAttention", "EncDecAttention"}  # fmt: skip
-FEED_FORWARD = {"mlp", "feed_forward", "ffn", "block_sparse_moe", "DenseReluDense", "fc1", "fc2"}
-
-_NORM = re.compile(r"(?:.*_)?(?:layer)?_?norm\d*|.*layernorm.*|ln_.*|ln\d*|.*_norm|norm_.*")
-_NUMBERED = re.compile(r"\.(\d+)\.")
+HEAD = {"lm_head", "embed_out", "output_layer", "score", "classifier", "unembed"}
+_EMBED = re.compile(r"(?!embed_out|unembed).*embed.*|wte|wpe|shared|cls_token|.*_token_embedding")
+_ATTENTION = re.compile(r".*attn.*|.*attention.*")
+_FEED_FORWARD = re.compile(
+    r".*mlp.*|.*feed_?forward.*|ffn?|fc\d|densereludense|.*_moe|.*experts?|intermediate"
+)
+_NORM = re.compile(r"(?:.*_)?(?:layer)?_?norm\d*|.*lay[er]*_?norm.*|ln_.*|ln\d*|.*_norm|norm_.*")
+_NUMBER = re.compile(r"\.\d+(?=\.)")
+_OUTPUTS = {"intermediate", "output"}
+"""Parts of a layer that are its feed-forward one, where attention has an output of its own."""
 
 
 def roles_of(name: str) -> frozenset[str]:
     """The roles of a tensor, by its name: of `embed head norm attn mlp`, none or several."""
-    words = name.split(".")
     found = set()
-    for role, known in (("embed", EMBED), ("head", HEAD), ("attn", ATTENTION),
-                        ("mlp", FEED_FORWARD)):  # fmt: skip
-        if not known.isdisjoint(words):
-            found.add(role)
-    if any(_NORM.fullmatch(word.lower()) for word in words):
-        found.add("norm")
+    for word in map(str.lower, name.split(".")):
+        if word in HEAD:
+            found.add("head")
+        elif _NORM.fullmatch(word):
+            found.add("norm")
+        elif _ATTENTION.fullmatch(word):
+            found.add("attn")
+        elif _FEED_FORWARD.fullmatch(word):
+            found.add("mlp")
+        elif _EMBED.fullmatch(word):
+            found.add("embed")
+    if "attn" in found:
+        found.discard("mlp")
     return frozenset(found)
 
 
-def layering_of(names: Iterable[str], count: int | None = None) -> Layering:
-    """How the layers of these tensors are numbered.
+def roles(
+    tensors: Mapping[str, TensorType], layering: Layering, config: Mapping[str, Any] | None = None
+) -> dict[str, frozenset[str]]:
+    """The roles of all tensors of a model.
 
-    The first number in a name counts layers; of several prefixes with numbers 0, 1, 2, ... the one
-    of `count` layers (as the config says) is taken, else the one with the most tensors.
+    Those whose names differ in numbers alone have the same ones, so few names are looked at.
     """
-    numbers: dict[str, set[int]] = {}
-    tensors: dict[str, int] = {}
-    for name in names:
-        found = _NUMBERED.search(name)
-        if found:
-            prefix = name[: found.start() + 1]
-            numbers.setdefault(prefix, set()).add(int(found[1]))
-            tensors[prefix] = tensors.get(prefix, 0) + 1
-    whole = {
-        prefix: len(found) for prefix, found in numbers.items() if found == set(range(len(found)))
-    }
-    if not whole:
-        return Layering()
-    prefix = max(whole, key=lambda each: (whole[each] == count, tensors[each]))
-    return Layering(prefix, whole[prefix])
+    patterns = {name: _NUMBER.sub(".0", name) for name in tensors}
+    first: dict[str, str] = {}
+    for name, pattern in patterns.items():
+        first.setdefault(pattern, name)
+    made = {pattern: roles_of(pattern) for pattern in first}
+    for pattern, name in first.items():
+        tower = layering.tower(name)
+        if tower is not None:
+            inside = tower.split(name)[1]
+            if "attn" not in made[pattern] and inside.partition(".")[0] in _OUTPUTS:
+                made[pattern] |= {"mlp"}
+            made[pattern] -= {"embed", "head"}
+        # A weight of one dimension scales: it is a norm, whatever it is called.
+        if len(tensors[name].shape) == 1 and pattern.endswith(".weight"):
+            made[pattern] |= {"norm"}
+            bias = pattern.removesuffix("weight") + "bias"
+            if bias in made:
+                made[bias] |= {"norm"}
+    _vocabulary({first[each]: tensors[first[each]] for each in made}, layering, config or {}, made)
+    return {name: made[pattern] for name, pattern in patterns.items()}
+
+
+def _vocabulary(
+    tensors: Mapping[str, TensorType], layering: Layering, config: Mapping[str, Any],
+    made: dict[str, frozenset[str]],
+) -> None:  # fmt: skip
+    """Of matrices as high as the vocabulary that no word tells of: an embedding, then the head."""
+    sizes = {value_at(config, path) for path in (("vocab_size",), ("text_config", "vocab_size"))}
+    high = [
+        name for name, kind in tensors.items()
+        if len(kind.shape) == 2 and kind.shape[0] in sizes and name in made
+        and layering.tower(name) is None
+    ]  # fmt: skip
+    for role in ("embed", "head"):
+        unknown = [name for name in high if not made[name]]
+        if unknown and not any(role in made[name] for name in high):
+            made[unknown[0]] |= {role}

@@ -388,6 +388,16 @@ def noise(key: bytes, context: Context) -> Value:
     return Value(make(BLOCK, "noise", (), draw_of(context, key)), key, context)
 
 
+def uniform_numbers(key: bytes, context: Context) -> Value:
+    """Random numbers in [0, 1) for a tensor that is made anew."""
+    return Value(make(BLOCK, "uniform", (), draw_of(context, key)), key, context)
+
+
+def filled(number: float, key: bytes, context: Context) -> Value:
+    """A tensor of one number."""
+    return Value(make(BLOCK, "fill", (), number), key, context)
+
+
 class Draw(NamedTuple):
     """One random stream: seed and structure as bytes, and the name of the tensor that it is for."""
 

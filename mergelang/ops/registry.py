@@ -41,7 +41,8 @@ def operator(
     ...), the return annotation is the kind of the result. The docstring's first line is the
     summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` (inputs),
     `version` (raise it when the bytes of a result change), `formula`, `use` (what it is good for),
-    `paper`, `mass`, `needs` (which other option one counts with).
+    `paper`, `mass`, `needs` (which other option one counts with), `apart` (which option lets all
+    inputs be one).
     """
 
     def register(function: Callable[..., Any]) -> Operator:

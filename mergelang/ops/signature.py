@@ -170,7 +170,8 @@ class Signature:
     `base:` or deltas without it: its body sees deltas in both cases, and with a base the result is
     the base plus what the body returns; one for `points` too takes models without a base as they
     are. `arranges` marks operators on layouts, not on values. `use` says what it is good for,
-    `needs` of an option which other one has to have which value for it to count.
+    `needs` of an option which other one has to have which value for it to count, `apart` which
+    option has to be true for all inputs to be one and the same.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Signature:
         default=None, compare=False, repr=False
     )
     needs: Mapping[str, tuple[str, Any]] = field(default_factory=dict, compare=False)
+    apart: str | None = None
     origin: str = "mergelang"
 
     def option(self, name: str) -> Option | None:

@@ -6,6 +6,7 @@ Nothing is read.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, at, matches
@@ -15,7 +16,7 @@ from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import BLOCK, Context, Expr, Extent, Value, load, make, zeros
-from mergelang.ops.layout import Pick
+from mergelang.ops.layout import Changed, Pick, Prepared
 from mergelang.ops.registry import operators
 from mergelang.ops.signature import Operator
 from mergelang.ops.sums import weighted_sum
@@ -97,7 +98,14 @@ class Lowering:
                 origin = node.term.layout.origins[name]
                 if isinstance(origin, Pick):
                     return self.value(node.inputs[origin.input], origin.name)
-                result = origin.make(context, node.key)
+                if isinstance(origin, Prepared):
+                    result = load(self._prepared(node, origin.name), node.key, context)
+                elif isinstance(origin, Changed):
+                    inner = self.value(node.inputs[origin.input], origin.name)
+                    options = {key: resolve(value, place) for key, value in node.attrs}
+                    result = origin.make(inner, context, node.key, options)
+                else:
+                    result = origin.make(context, node.key)
                 if node.op in operators():
                     self._note(operators()[node.op], [], result)
             case _:
@@ -105,6 +113,11 @@ class Lowering:
                 options = {key: resolve(value, place) for key, value in node.attrs}
                 result = self._call(operators()[node.op], node, name, inputs, options)
         return Value(result.expr, node.key, context)
+
+    def _prepared(self, node: Node, name: str) -> Extent:
+        """Where a prepare task leaves a tensor. By name, since such tasks are planned with this."""
+        module = import_module("mergelang.plan.prepare")
+        return module.preparation(node, self._checkpoints).tensors[name]
 
     def _call(
         self, operator: Operator, node: Node, name: str, inputs: list[Value],
@@ -209,7 +222,7 @@ def leaves(node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]) -
             stack.append((node.inputs[name in node["names"]], name))
         elif node.term.layout is not None:
             origin = node.term.layout.origins[name]
-            if isinstance(origin, Pick):
+            if isinstance(origin, Pick | Changed):
                 stack.append((node.inputs[origin.input], origin.name))
         else:
             stack.extend((each, name) for each in reversed(node.inputs))

@@ -2,6 +2,7 @@
 
 from mergelang.errors import RunError
 from mergelang.plan.plan import PROCESS, Plan
+from mergelang.plan.prepare import LIBRARIES
 
 MEMORY = 1 << 30
 """The default of `--memory`, bytes."""
@@ -12,7 +13,10 @@ BUFFERS = 400
 
 def minimum_memory(plan: Plan) -> int:
     """The least `memory` that a run of the plan can keep, in bytes."""
-    return PROCESS + plan.holds + max(32 << 20, plan.rows * BUFFERS)
+    work = plan.holds + max(32 << 20, plan.rows * BUFFERS)
+    waiting = [each.holds for each in plan.preparations if not each.ready]
+    libraries = LIBRARIES if waiting else 0
+    return PROCESS + max(libraries + work, *waiting, 0)
 
 
 def check_memory(plan: Plan, memory: int | None) -> int:

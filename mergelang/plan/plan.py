@@ -9,20 +9,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mergelang.check.config import config_of, source_of
 from mergelang.check.program import Destination, Term
-from mergelang.errors import InputError
 from mergelang.graph.node import Graph, Node
-from mergelang.models import config as config_edits
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.expr import Expr, Extent
-from mergelang.ops.layout import Pick
 from mergelang.plan.beside import beside
 from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Call, Lowering, leaves, merges
 from mergelang.plan.origin import Origin, origin_of
 from mergelang.plan.pattern import pattern
+from mergelang.plan.prepare import Preparation, preparations
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
@@ -126,6 +125,12 @@ class Plan:
         return sum(output.bytes_written for output in self.outputs)
 
     @property
+    def preparations(self) -> "tuple[Preparation, ...]":
+        """What has to be made before the tensors, in order."""
+        waiting = (output.node for output in self.outputs if not output.current)
+        return preparations(waiting, self.checkpoints)
+
+    @property
     def holds(self) -> int:
         """Bytes of whole tensors that the hungriest task holds."""
         return max((task.holds for output in self.outputs for task in output.tasks), default=0)
@@ -204,56 +209,6 @@ def _task(node: Node, name: str, type: TensorType, lowering: Lowering) -> Task:
         name, type, COMPUTE, passes, reads, holds, row_block(root, type), (), root,
         makers=tuple(lowering.calls),
     )  # fmt: skip
-
-
-def donor_of(term: Term) -> Term | None:
-    """The term that this one's config, sidecar files and default dtypes come from."""
-    return term.donor or (term.inputs[0] if term.inputs else None)
-
-
-def source_of(term: Term) -> Term:
-    """The source at the end of the chain of donors."""
-    while (donor := donor_of(term)) is not None:
-        term = donor
-    return term
-
-
-def config_of(term: Term, checkpoints: Mapping[Reference, Checkpoint]) -> dict[str, Any] | None:
-    """The config of a model expression: its donor's, changed as its layouts say."""
-    donor = donor_of(term)
-    if donor is None:
-        return checkpoints[term.options["reference"]].config
-    config = config_of(donor, checkpoints)
-    if config is None or term.layout is None:
-        return config
-    for edit, arguments in term.layout.config:
-        try:
-            config = getattr(config_edits, edit)(config, **arguments)
-        except KeyError as error:
-            raise InputError("E0801", edit=edit, key=str(error)) from error
-    return {**config, **_layer_lists(term, config, checkpoints)}
-
-
-def _layer_lists(
-    term: Term, config: Mapping[str, Any], checkpoints: Mapping[Reference, Checkpoint]
-) -> dict[str, list[Any]]:
-    """What the config lists layer by layer, each entry from the model its layer comes from."""
-    donor = config_of(donor_of(term), checkpoints) or {}
-    keys = [key for key in config_edits.by_layer(donor) if key in config]
-    if not keys:
-        return {}
-    lists = [config_edits.by_layer(config_of(each, checkpoints) or {}) for each in term.inputs]
-    found: dict[str, dict[int, Any]] = {key: {} for key in keys}
-    for name, origin in term.layout.origins.items():
-        layer, _ = term.inventory.layering.split(name)
-        if layer is None or not isinstance(origin, Pick):
-            continue
-        was, _ = term.inputs[origin.input].inventory.layering.split(origin.name)
-        for key in keys:
-            if key not in lists[origin.input]:
-                raise InputError("E0801", edit=term.op, key=key)
-            found[key].setdefault(layer, lists[origin.input][key][was])
-    return {key: [entries[layer] for layer in sorted(entries)] for key, entries in found.items()}
 
 
 def _dropped(term: Term) -> dict[str, int]:

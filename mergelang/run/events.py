@@ -1,10 +1,10 @@
 """What a run says while it runs: frozen events, each one JSON line. Readers: bar, TUI, `--json`.
 
-A run is RunStarted, then for each output OutputStarted, TensorDone for each tensor, Progress now
-and then, OutputDone, or UpToDate alone; last RunDone or RunFailed. Of an output that an earlier run
-began, Resumed comes after OutputStarted; of one that fails, Left. Noted may come at any time.
-RecipeChanged
-comes before all of them. Bytes and seconds are totals of the run so far.
+A run is RunStarted, Preparing where something has to be made first, then for each output
+OutputStarted, TensorDone for each tensor, Progress now and then, OutputDone, or UpToDate alone;
+last RunDone or RunFailed. Of an output that an earlier run began, Resumed comes after
+OutputStarted; of one that fails, Left. Noted may come at any time. RecipeChanged comes before all
+of them. Bytes and seconds are totals of the run so far.
 """
 
 import json
@@ -31,6 +31,13 @@ class RecipeChanged:
 
     lock: str
     changes: tuple[tuple[str, str | None, str | None], ...]
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Something that tensors are made of is computed first; `what` says it for people."""
+
+    what: str
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,8 @@ class RunFailed:
 
 
 Event: TypeAlias = (
-    RecipeChanged | RunStarted | OutputStarted | UpToDate | Resumed | Left | Noted | TensorDone
+    RecipeChanged | RunStarted | Preparing | OutputStarted | UpToDate | Resumed | Left | Noted
+    | TensorDone
     | Progress | OutputDone | RunDone | RunFailed
 )
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -96,6 +97,7 @@ def execute(
     )  # fmt: skip
     files = Files()
     try:
+        run.prepare()
         for output in plan.outputs:
             if output.current:
                 run.tell(events.UpToDate(output.destination.text, str(output.path)))
@@ -140,6 +142,16 @@ class _Run:
     def note(self, code: str, **facts: Any) -> None:
         """Tells of something that the run deals with by itself."""
         self.tell(events.Noted(code, message(Diagnostic(code, facts=facts))))
+
+    def prepare(self) -> None:
+        """Does what has to be done before the tensors."""
+        for task in self.plan.preparations:
+            if not task.ready:
+                self.tell(events.Preparing(task.what))
+            # By name: few runs need it, and it is large.
+            module = import_module("mergelang.run.prepare")
+            for each in module.prepare(task, self.plan.checkpoints):
+                self.note(each.code, **each.facts)
 
     @property
     def seconds(self) -> float:

@@ -66,6 +66,9 @@ def _headline(box: Box) -> str:
         "slice": "some layers of a model",
         "match": "for each tensor, the first arm that fits",
         "retokenize": "the rows of a model in the order of another vocabulary",
+        "module": "a module of a model",
+        "graft": "a model with other modules",
+        "renamed": "a model under the names of another",
     }.get(name, name)
 
 

@@ -11,7 +11,9 @@ from mergelang.wording.exports import EXPORT
 from mergelang.wording.imports import IMPORT
 from mergelang.wording.kind import Kind, fill
 from mergelang.wording.language import LANGUAGE
+from mergelang.wording.mixtures import MIXTURES
 from mergelang.wording.models import MODELS
+from mergelang.wording.parts import PARTS
 from mergelang.wording.program import PROGRAM
 from mergelang.wording.proof import PROOF
 from mergelang.wording.running import RUNNING
@@ -26,7 +28,9 @@ KINDS: dict[str, Kind] = {
     **EXPORT,
     **IMPORT,
     **LANGUAGE,
+    **MIXTURES,
     **MODELS,
+    **PARTS,
     **PROGRAM,
     **PROOF,
     **RUNNING,

@@ -109,14 +109,14 @@ right:  use "other.merge" as house
     ),
     "E0208": Kind(
         "`{text}` has no names in it: it is {got}",
-        label="a dot reaches into used recipes only",
+        label="a dot reaches into used recipes and into models",
         related=("given here",),
         help=('names with a dot come from `use "other.merge" as house`: `house.blend`',),
         explain="""\
-Only a recipe that was brought in by `use` has names in it.
+A recipe that was brought in by `use` has names in it, and a model has modules.
 
-wrong:  model chat = "./chat"
-        let x = chat.blend
+wrong:  param t = 0.5
+        let x = t.blend * chat
 
 right:  use "other.merge" as house
         let x = house.blend

@@ -311,6 +311,44 @@ MIXTURES = {
 }
 """Configs of mergekit-moe, whose router is random."""
 
+WORDS = ("add", "count", "how many", "number of", "once upon a time", "tell", "poem", "river")
+"""What prompts are made of."""
+
+
+def gates(family: str, mode: str, *more: str, good: tuple[str, ...] = WORDS) -> str:
+    """A config of mergekit-moe with two experts of a family, of which the first avoids a text."""
+    return f"""\
+base_model: {family}-base
+gate_mode: {mode}
+dtype: float32
+experts:
+  - source_model: {family}-a
+    positive_prompts: [{", ".join(good[:4])}]
+    negative_prompts: [{good[4]}]
+    residual_scale: 0.5
+  - source_model: {family}-b
+    positive_prompts: [{", ".join(good[5:])}]
+""" + "".join(f"{line}\n" for line in more)
+
+
+SHARED = "shared_experts:\n  - source_model: {}-base"
+ASKED = SHARED + "\n    positive_prompts: [river]\n    residual_scale: 0.1"
+SINGLE = ("add", "count", "many", "number", "once", "tell", "poem", "river")
+
+GATES = {
+    "gates-mixtral": gates("deep", "hidden"),
+    "gates-mean": gates("deep", "hidden_avg", good=SINGLE),
+    "gates-embed": gates("deep", "cheap_embed"),
+    "gates-deepseek": gates("deep", "hidden", "architecture: deepseek", SHARED.format("deep")),
+    "gates-qwen": gates("deep", "hidden", "architecture: qwen", ASKED.format("deep")),
+    "gates-qwen2": gates("qwen2", "hidden", ASKED.format("qwen2"), good=SINGLE),
+}
+"""Configs of mergekit-moe whose gates are made from prompts. In `hidden_avg` it counts the padding
+in, so there all prompts are of one length."""
+
+EXACT = {f"{name}-exact": text for name, text in GATES.items() if name != "gates-embed"}
+"""The same, with its forward pass in float32 rather than in bfloat16."""
+
 RANDOM = {
     f"{method}-{name}": config(method, inputs, "one-base", **shared)
     for method in ("dare_linear", "dare_ties", "della", "della_linear")
@@ -327,4 +365,4 @@ RANDOM = {
 }  # fmt: skip
 """Methods that drop at random, on models of one layer."""
 
-EVERY = CASES | HALF | TIED | MIXTURES | RANDOM
+EVERY = CASES | HALF | TIED | MIXTURES | GATES | EXACT | RANDOM

@@ -18,17 +18,26 @@ import yaml
 from mergekit.config import MergeConfiguration
 from mergekit.graph import Executor
 from mergekit.merge import MergeOptions, run_merge
+from mergekit.moe import router
 from mergekit.moe.config import MoEMergeConfig
 from mergekit.scripts.moe import build
 from mergekit.scripts.multimerge import load_config, make_tasks
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 
 from tests.parity import cases, golden, zoo
+from tests.parity.prompts import write_tokenizer
 
 MERGEKIT = "0.1.5"
+
+
+class InFloat32:
+    """Loads models for gates as they are stored, where mergekit-moe takes bfloat16."""
+
+    @staticmethod
+    def from_pretrained(*args, **kwargs):
+        kwargs["torch_dtype"] = torch.float32
+        return AutoModelForCausalLM.from_pretrained(*args, **kwargs)
 
 
 def merge(text: str, into: str, seed: int | None = None) -> dict[str, torch.Tensor]:
@@ -74,12 +83,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         zoo.write(Path())
-        words = Tokenizer(WordLevel({"<s>": 0, "a": 1, "b": 2, "base": 3}, unk_token="<s>"))
-        PreTrainedTokenizerFast(
-            tokenizer_object=words, bos_token="<s>", eos_token="<s>"
-        ).save_pretrained("one-base")  # mergekit-moe asks for one
+        for family in ("one", "deep", "qwen2"):
+            write_tokenizer(Path(f"{family}-base"))
         for name in chosen:
             text = cases.EVERY[name]
+            router.AutoModelForCausalLM = InFloat32 if name in cases.EXACT else AutoModelForCausalLM
             result = statistics(text) if name in cases.RANDOM else merge(text, name)
             path = golden.FOLDER / f"{name}.safetensors"
             save_file(result, path, {**provenance, "config": text})

@@ -1,0 +1,158 @@
+"""The config of a model expression: its donor's, changed as its layouts say."""
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mergelang.check.program import Term
+from mergelang.errors import InputError
+from mergelang.models import config as edits
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.reference import Reference
+from mergelang.ops.layout import Pick
+from mergelang.tensors import Layering
+
+Checkpoints = Mapping[Reference, Checkpoint]
+
+SAME_LAYERS = ("module", "renamed", "moe")
+"""Expressions that change names or what is in the layers, and leave them where they are."""
+
+
+def donor_of(term: Term) -> Term | None:
+    """The term that this one's config, sidecar files and default dtypes come from."""
+    return term.donor or (term.inputs[0] if term.inputs else None)
+
+
+def source_of(term: Term) -> Term:
+    """The source at the end of the chain of donors."""
+    while (donor := donor_of(term)) is not None:
+        term = donor
+    return term
+
+
+def part_without_config(term: Term) -> Term | None:
+    """The module among a term's donors of which no config speaks by itself."""
+    while (donor := donor_of(term)) is not None:
+        if term.op == "module" and term.layout is not None and not term.layout.config:
+            return term
+        term = donor
+    return None
+
+
+_known: WeakKeyDictionary[Term, dict[str, Any] | None] = WeakKeyDictionary()
+
+
+def config_of(term: Term, checkpoints: Checkpoints) -> dict[str, Any] | None:
+    """The config of an expression; None where its donor has none.
+
+    Raises InputError (E0801, E2302) where it cannot be made.
+    """
+    if term not in _known:
+        _known[term] = _config_of(term, checkpoints)
+    return _known[term]
+
+
+def _config_of(term: Term, checkpoints: Checkpoints) -> dict[str, Any] | None:
+    donor = donor_of(term)
+    if donor is None:
+        return checkpoints[term.options["reference"]].config
+    config = config_of(donor, checkpoints)
+    if config is None or term.layout is None:
+        return config
+    for edit, arguments in term.layout.config:
+        try:
+            config = getattr(edits, edit)(config, **arguments)
+        except KeyError as error:
+            raise InputError("E0801", edit=term.op, key=str(error).strip("'")) from error
+    if term.op not in SAME_LAYERS:
+        for tower in term.inventory.layering.towers:
+            config = _listed(term, tower, config, checkpoints)
+    return config
+
+
+def _listed(
+    term: Term, tower: Layering, config: dict[str, Any], checkpoints: Checkpoints
+) -> dict[str, Any]:
+    """The config with what it says layer by layer, each from the model its layer comes from."""
+    origins = _origins(term, tower)
+    configs = [config_of(each, checkpoints) or {} for each in term.inputs]
+    towers = {index: origin[1] for index, origin in _first_of_each(origins)}
+    parts = {i: edits.section(configs[i], towers[i].stated[:-1]) for i in towers}
+    *above, _ = tower.stated or (None,)
+    changed = dict(edits.section(config, above))
+    part, count = _of_the_donor(term, tower, checkpoints)
+    for key in edits.by_layer(part, count):
+        if key not in changed:
+            continue
+        entries = []
+        for index, was, layer in origins:
+            lists = edits.by_layer(parts[index], was.count)
+            if key not in lists:
+                raise InputError("E0801", edit=term.op, key=key)
+            entries.append(lists[key][layer])
+        changed[key] = entries
+    for key in edits.layer_numbers(part, count):
+        numbers = [edits.section(configs[i], towers[i].stated[:-1]).get(key) or () for i in towers]
+        held = dict(zip(towers, numbers, strict=True))
+        changed[key] = [
+            new for new, (index, _, layer) in enumerate(origins) if layer in held[index]
+        ]
+    _positions(term, origins, parts, changed)
+    return edits.put(config, above, changed)
+
+
+def _positions(
+    term: Term, origins: list[tuple[int, Layering, int]], parts: Mapping[int, Mapping],
+    changed: dict[str, Any],
+) -> None:  # fmt: skip
+    """Adjusts what a config says of layers by where they stand; E2302 where it cannot be said."""
+    for key in edits.LEADING:
+        if type(changed.get(key)) is not int:
+            continue
+        leads = [layer < (parts[index].get(key) or 0) for index, _, layer in origins]
+        changed[key] = leads.index(False) if False in leads else len(leads)
+        if any(leads[changed[key] :]):
+            raise InputError("E2302", edit=term.op, key=key)
+    for key in edits.PERIODS:
+        every = changed.get(key)
+        if type(every) is int and every > 1:
+            for new, (index, _, layer) in enumerate(origins):
+                if parts[index].get(key) != every or new % every != layer % every:
+                    raise InputError("E2302", edit=term.op, key=key)
+
+
+def _origins(term: Term, tower: Layering) -> list[tuple[int, Layering, int]]:
+    """For each layer of a tower the input, the tower there and the layer there it comes from."""
+    found: dict[int, tuple[int, Layering, int]] = {}
+    for name, origin in term.layout.origins.items():
+        layer, _ = tower.split(name)
+        if layer is None or not isinstance(origin, Pick):
+            continue
+        was = term.inputs[origin.input].inventory.layering.tower(origin.name)
+        if was is not None:
+            number = was.split(origin.name)[0]
+            # What only a first layer has may stand in another's place.
+            if was.split(origin.name)[1] not in was.alone:
+                found.setdefault(layer, (origin.input, was, number))
+    return [found[layer] for layer in sorted(found)]
+
+
+def _first_of_each(
+    origins: list[tuple[int, Layering, int]],
+) -> list[tuple[int, tuple[int, Layering, int]]]:
+    first: dict[int, tuple[int, Layering, int]] = {}
+    for origin in origins:
+        first.setdefault(origin[0], origin)
+    return list(first.items())
+
+
+def _of_the_donor(
+    term: Term, tower: Layering, checkpoints: Checkpoints
+) -> tuple[Mapping[str, Any], int]:
+    """The section of the donor's config that speaks of a tower, and how many layers it had."""
+    donor = donor_of(term)
+    for each in donor.inventory.layering.towers:
+        if each.stated == tower.stated or len(donor.inventory.layering.towers) == 1:
+            config = config_of(donor, checkpoints) or {}
+            return edits.section(config, each.stated[:-1]), each.count
+    return {}, 0

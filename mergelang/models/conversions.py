@@ -1,0 +1,114 @@
+"""Layouts of the same weights that differ: what transformers 5 calls tensors inside, and what they
+are called on disk.
+
+transformers writes what it has read under the old names, but can be told to write its own; other
+tools write those, too. Both load. Here the names on disk are taken for all of them, so that models
+of both layouts go together; nothing is read or moved for it: the matrices of one expert lie in the
+middle of a fused tensor. What is not known here keeps its names, and does not go with the other.
+"""
+
+import re
+from collections.abc import Mapping
+
+from mergelang.tensors import Extent, TensorType
+
+SEEING = {
+    "model.language_model.": "language_model.model.",
+    "model.vision_tower.": "vision_tower.",
+    "model.multi_modal_projector.": "multi_modal_projector.",
+    "model.image_newline": "image_newline",
+    "lm_head.": "language_model.lm_head.",
+}
+QWEN_VL = {"model.language_model.": "model.", "model.visual.": "visual."}
+
+PREFIXES: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("llava", "llava_next", "paligemma", "gemma3", "mistral3", "internvl"), SEEING
+    ),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), QWEN_VL),
+}
+"""For an architecture (`model_type`) how names begin inside, and how on disk. They are taken where
+a name of the first kind but for the head is there."""
+
+PARTS = {"gate_proj": "gate_proj", "up_proj": "up_proj", "down_proj": "down_proj"}
+NUMBERED = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+
+EXPERTS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
+    **dict.fromkeys(
+        ("qwen2_moe", "qwen3_moe", "deepseek_v2", "deepseek_v3", "olmoe", "glm4_moe", "dots1"),
+        ("mlp.experts.", PARTS, {}),
+    ),
+    "ernie4_5_moe": ("mlp.experts.", PARTS, {"mlp.gate.moe_statics.": "mlp.moe_statics."}),
+    **dict.fromkeys(
+        ("mixtral", "minimax"),
+        ("block_sparse_moe.experts.", NUMBERED, {"mlp.gate.": "block_sparse_moe.gate."}),
+    ),
+    "phimoe": (
+        "block_sparse_moe.experts.", NUMBERED, {"mlp.router.": "block_sparse_moe.gate."}
+    ),
+}  # fmt: skip
+"""For an architecture whose experts are two tensors a layer inside: what stands before the number
+of an expert on disk, how its matrices are called there, and what else in a layer is."""
+
+_FUSED = re.compile(r"(.*\.)mlp\.experts\.(gate_up_proj|down_proj)")
+
+
+def as_on_disk(extents: Mapping[str, Extent], architecture: str) -> dict[str, Extent]:
+    """The tensors of a file under the names that they have on disk; those that cannot be told, or
+    would take a name that is there, keep theirs."""
+    found = dict(extents)
+    prefixes = PREFIXES.get(architecture, {})
+    if any(name.startswith(each) for name in found for each in prefixes if each != "lm_head."):
+        found = _renamed(found, lambda name: _with_prefix(name, prefixes))
+    if architecture in EXPERTS:
+        found = _split(found, *EXPERTS[architecture])
+    return found
+
+
+def _renamed(extents: dict[str, Extent], rename) -> dict[str, Extent]:
+    new = {name: rename(name) for name in extents}
+    return {new[name]: each for name, each in extents.items()} if _apart(new) else extents
+
+
+def _apart(names: Mapping[str, str]) -> bool:
+    return len(set(names.values())) == len(names)
+
+
+def _with_prefix(name: str, prefixes: Mapping[str, str]) -> str:
+    for inside, disk in prefixes.items():
+        if name.startswith(inside):
+            return disk + name[len(inside) :]
+    return name
+
+
+def _split(
+    extents: dict[str, Extent], experts: str, parts: Mapping[str, str], others: Mapping[str, str]
+) -> dict[str, Extent]:
+    """With a tensor for each matrix of each expert, where two hold all of a layer."""
+    blocks = {found[1] for name in extents if (found := _FUSED.fullmatch(name))}
+    made: dict[str, Extent] = {}
+    for name, extent in extents.items():
+        found = _FUSED.fullmatch(name)
+        if found and len(extent.type.shape) == 3:
+            made |= _matrices(found[1] + experts, found[2], extent, parts)
+            continue
+        block = next((each for each in blocks if name.startswith(each)), None) if others else None
+        inside = "" if block is None else _with_prefix(name[len(block) :], others)
+        made[name if block is None else block + inside] = extent
+    fused = sum(bool(_FUSED.fullmatch(name)) for name in extents)
+    return made if fused and not any(_FUSED.fullmatch(name) for name in made) else extents
+
+
+def _matrices(
+    prefix: str, which: str, extent: Extent, parts: Mapping[str, str]
+) -> dict[str, Extent]:
+    """The matrices that lie one behind the other in a fused tensor [experts, rows, columns]."""
+    count, rows, columns = extent.type.shape
+    names = ("gate_proj", "up_proj") if which == "gate_up_proj" else ("down_proj",)
+    kind = TensorType(extent.type.dtype, (rows // len(names), columns))
+    found = {}
+    for expert in range(count):
+        for place, name in enumerate(names):
+            offset = extent.offset + (expert * len(names) + place) * kind.nbytes
+            found[f"{prefix}{expert}.{parts[name]}.weight"] = Extent(extent.path, offset, kind)
+    return found
