@@ -1,7 +1,7 @@
 """The Python interface: load a recipe, check it, plan it, run it. The faces stand on it too."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,24 +35,41 @@ class Recipe:
     """Warnings from reading it: of a mergekit file, what has no effect there."""
     path: Path | None = None
     """The file that it was read from, beside which its lock lies."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Commits of revisions on the Hub, by `org/name` or `org/name@revision`."""
+    allow_pickle: bool = False
+    """Whether weights that only torch can read (`.bin`) are read by it, as tensors alone."""
 
     @property
     def lock(self) -> Path | None:
         """The path of its lock, whether it is there or not."""
         return self.path.with_name(self.path.name + ".lock") if self.path else None
 
-    def check(self, *, sources: bool = True) -> "Program":
+    def check(
+        self, *, sources: bool = True, reached: bool = False, moving: Collection[str] = ()
+    ) -> "Program":
         """The checked program, its warnings in `.warnings`. Raises RecipeError.
 
         Reads configs and headers of the models, no weights; with `sources=False` the text alone.
+        A model on the Hub that cannot be reached is a warning, unless it has to be `reached`. It is
+        taken at the commit that the lock has, but for the sources that are `moving`.
         """
         from mergelang.check import check
 
         with _no_collection():
             program = check(
-                self.source, folder=self.folder, settings=self.settings, sources=sources
-            )
+                self.source, folder=self.folder, settings=self.settings, sources=sources,
+                reached=reached, pins=self._pinned(moving), allow_pickle=self.allow_pickle,
+            )  # fmt: skip
         return replace(program, diagnostics=(*self.notes, *program.diagnostics))
+
+    def _pinned(self, moving: Collection[str]) -> Mapping[str, str]:
+        """The commits that the lock has of revisions on the Hub, and those of `pins`."""
+        if self.lock is None or not self.lock.exists():
+            return self.pins
+        from mergelang.record.lock import locked_commits
+
+        return {**locked_commits(self.lock, moving), **self.pins}
 
     def graph(self, *, sources: bool = True) -> "Graph":
         """The DAG after all passes. Raises RecipeError."""
@@ -86,7 +103,7 @@ class Recipe:
         from mergelang.record.current import with_current
         from mergelang.store.blobs import LIMIT
 
-        program = self.check()
+        program = self.check(reached=True)
         chosen = _choose(program, outputs, into)
         if into is not None:
             problems = check_outputs(chosen, program.checkpoints)
@@ -165,21 +182,40 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def load(path_or_text: str | Path, settings: Mapping[str, Any] | None = None) -> Recipe:
+def load(
+    path_or_text: str | Path, settings: Mapping[str, Any] | None = None, *,
+    allow_pickle: bool = False,
+) -> Recipe:  # fmt: skip
     """A recipe from a file, or from a text (anything with a line break in it).
 
     Paths in a text start from the current folder. `settings` are values of params, as `--set`
     gives them. A mergekit file (.yml, .yaml) becomes the recipe that `import_file` makes of it.
+    With `allow_pickle`, weights that only torch can read (`.bin`) are read by it.
     """
     chosen = {name: str(value) for name, value in (settings or {}).items()}
     if isinstance(path_or_text, str) and "\n" in path_or_text:
-        return Recipe(Source("<text>", path_or_text), Path.cwd(), chosen)
+        source, folder = Source("<text>", path_or_text), Path.cwd()
+        return Recipe(source, folder, chosen, allow_pickle=allow_pickle)
     path = Path(path_or_text)
+    folder, notes = path.parent.absolute(), ()
     if path.suffix in YAML:
         text, notes = import_file(path)
-        name = f"{path} (as a recipe)"
-        return Recipe(Source(name, text), path.parent.absolute(), chosen, notes, path)
-    return Recipe(Source(str(path), _read(path)), path.parent.absolute(), chosen, path=path)
+        source = Source(f"{path} (as a recipe)", text)
+    else:
+        source = Source(str(path), _read(path))
+    return Recipe(source, folder, chosen, notes, path, allow_pickle=allow_pickle)
+
+
+def convert(model: str, into: Path, *, allow_pickle: bool = False) -> Recipe:
+    """The recipe that writes a model as it is, in safetensors.
+
+    `model` is a source as a recipe names it, from the current folder on.
+    """
+    from mergelang.interop.settings import quoted
+
+    lines = (f"model converted = {quoted(model)}", f"output {quoted(str(into))} = converted", "")
+    source = Source("<convert>", "\n".join(lines))
+    return Recipe(source, Path.cwd(), allow_pickle=allow_pickle)
 
 
 def import_file(path: Path, into: Path | None = None) -> tuple[str, tuple[Diagnostic, ...]]:
@@ -271,7 +307,9 @@ def run(
             tell(event)
     else:
         from mergelang.run.execute import execute
+        from mergelang.run.fetch import fetch_sources
 
+        fetch_sources(plan, listener, options.get("control"))
         recorder = Keeper(plan, binding)
         execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
     if lock is not None and not frozen:
@@ -319,9 +357,13 @@ def write_lock(recipe: Recipe, update: Sequence[str] = ()) -> "tuple[bool, Bindi
 
     if recipe.lock is None:
         raise UsageError("E2135")
-    program = recipe.check()
+    program = recipe.check(reached=True)
     binding = Binding(program, recipe.lock, str(recipe.path))
-    binding.accept(binding.named(update))
+    moving = binding.named(update)
+    if any(each.startswith("hf:") for each in moving):
+        program = recipe.check(reached=True, moving=moving)
+        binding = Binding(program, recipe.lock, str(recipe.path))
+    binding.accept(moving)
     sources = parents_of(program)
     binding.refuse_moved(sources, source_digests(sources))
     try:

@@ -1,5 +1,5 @@
-"""What all tests share: a store of their own, so that none reads or fills that of the user, and the
-tiny models of many architectures, each made once."""
+"""What all tests share: a store of their own, so that none reads or fills that of the user, no way to
+the Hub, and the tiny models of many architectures, each made once."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 _store = tempfile.mkdtemp(prefix="mergelang-tests-")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; those of it have one of their own
 os.environ["MERGELANG_CACHE"] = _store  # before any test module copies the environment
 
 

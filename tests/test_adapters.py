@@ -194,3 +194,35 @@ def test_the_base_of_a_full_step_is_not_even_rounded(folder, tmp_path):
     )
     saved = load_file(adapter / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
     assert torch.equal(found["lm_head.weight"], saved)
+
+
+# Files of mergekit
+
+
+def test_a_model_with_an_adapter_in_a_file_of_mergekit_is_merged_with_it(folder, tmp_path):
+    base = folder / "llama"
+    config = NEEDING_BASE["DoRA"]
+    adapter = trained(LlamaForCausalLM.from_pretrained(base), tmp_path / "a", **config)
+    expected = merged(LlamaForCausalLM.from_pretrained(base), adapter)
+    (tmp_path / "config.yml").write_text(
+        f"models:\n  - model: {base}+a\nmerge_method: passthrough\n"
+    )
+    load(tmp_path / "config.yml").run(into=tmp_path / "out")
+    assert_equal_to_rounding(load_file(tmp_path / "out" / "model.safetensors"), expected)
+
+
+@pytest.mark.parametrize("call", ['lora("a")', 'lora("a", base: base)'])
+def test_a_model_with_an_adapter_is_exported_as_mergekit_writes_it(tmp_path, call):
+    from mergelang.api import export
+
+    text = f'model base = "m"\nmodel chat = "c"\nlet coder = base + {call}\n'
+    written, notes = export(load_text(tmp_path, f'{text}output "out" = mean(coder, chat)\n'))
+    assert "- model: m+a\n" in written and not notes
+
+
+def test_a_share_of_an_adapter_does_not_fit_into_a_file_of_mergekit(tmp_path):
+    from mergelang.api import export
+
+    text = 'model base = "m"\noutput "out" = base + 0.5 * lora("a")\n'
+    with pytest.raises(RecipeError, match="E1130"):
+        export(load_text(tmp_path, text))

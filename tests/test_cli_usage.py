@@ -49,6 +49,18 @@ error[E1011]: `mergelang check` has no option `--js`
 help: did you mean `--json`?
 help: its options: `mergelang check --help`
 """,
+    "extract-lora a --base a -o b": """\
+error[E1012]: `mergelang extract-lora`: one of `--rank N` and `--energy SHARE` is needed
+help: `mergelang extract-lora --help` shows how it is called
+""",
+    "extract-lora a --base a -o b --rank 2 --energy 0.9": """\
+error[E1014]: `--rank` and `--energy` do not go together
+help: leave one of them out
+""",
+    "extract-lora a --base a -o b --energy 2": """\
+error[E1007]: `2` is not a share
+help: write it like `0.95` or `95%`
+""",
     "check": """\
 error[E1012]: `mergelang check`: the following arguments are required: RECIPE
 help: `mergelang check --help` shows how it is called

@@ -189,6 +189,8 @@ def _inputs(
 ) -> Iterable[Diagnostic]:
     real = _real(output.path)
     for reference in checkpoints:
+        if reference.path is None:
+            continue
         source = _real(str(reference.path))
         facts = {"text": output.text, "source": reference.text}
         if real == source:

@@ -19,10 +19,11 @@ from mergelang.check.usage import Usage
 from mergelang.check.value import UNKNOWN, File, Opened, Value
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.check.wanted import Wanted
-from mergelang.errors import InputError, RecipeError
+from mergelang.errors import Diagnostic, InputError, RecipeError
 from mergelang.files import facts_below
 from mergelang.lang import ast, parse
 from mergelang.models.checkpoint import Checkpoint, open_model
+from mergelang.models.hub import Hub
 from mergelang.models.reference import Reference, local_path, parse_reference
 from mergelang.models.sidecars import module_files
 from mergelang.ops.registry import broken_packages
@@ -31,7 +32,7 @@ from mergelang.source import Source, Span
 EDITION = 1
 """The edition of the language that this version reads."""
 
-Opener = Callable[[Reference], Checkpoint]
+Opener = Callable[[Reference, Hub, bool], Checkpoint]
 
 
 @dataclass
@@ -39,6 +40,9 @@ class Shared:
     """What all files of one check have in common."""
 
     sources: bool
+    reached: bool
+    hub: Hub
+    allow_pickle: bool
     report: Report = field(default_factory=Report)
     comparisons: Comparisons = field(default_factory=Comparisons)
     usage: Usage = field(default_factory=Usage)
@@ -58,6 +62,8 @@ class Shared:
 def check(
     source: Source, *, folder: Path, settings: Mapping[str, Any] | None = None,
     sources: bool = True, places: bool = True, used: Mapping[str, str] | None = None,
+    reached: bool = False, pins: Mapping[str, str] | None = None,
+    allow_pickle: bool = False,
 ) -> Program:  # fmt: skip
     """The typed program of a recipe.
 
@@ -67,10 +73,14 @@ def check(
     outputs go. `used` are texts of recipes to use in place of files, by their path from `folder`.
     Reads recipes, configs and headers.
 
+    A source on the Hub that cannot be reached is a warning, and its tensors are not known; an error
+    if it has to be `reached`. `pins` are commits for revisions there, by `org/name@revision`.
+    With `allow_pickle` weights that only torch can read are read by it.
+
     Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
     else the warnings are the program's `diagnostics`.
     """
-    shared = Shared(sources)
+    shared = Shared(sources, reached, Hub(pins or {}), allow_pickle)
     folder = Path(folder)
     shared.stack.append((folder / Path(source.name).name).resolve())
     shared.texts = {(folder / path).resolve(): text for path, text in (used or {}).items()}
@@ -210,12 +220,30 @@ class _File:
             try:
                 path = reference.path
                 before = facts_below(path, module_files(path)) if path else {}
-                found = replace(open(reference), facts=before)
-                shared.opened[open, reference] = found
+                found = open(reference, shared.hub, shared.allow_pickle)
+                found = shared.opened[open, reference] = replace(found, facts=before)
                 shared.checkpoints[reference] = found
             except InputError as error:
-                self.report.extend([error.at(span)])
+                self._wrong(error, span)
+            else:
+                self._note(found, span)
         return Opened(reference, shared.opened.get((open, reference)))
+
+    def _wrong(self, error: InputError, span: Span) -> None:
+        """Reports a source that cannot be used, or not now."""
+        if error.code == "E2220" and not self.shared.reached:
+            self.report.extend([Diagnostic("W2220", span, error.facts)])
+        else:
+            self.report.extend([error.at(span)])
+
+    def _note(self, opened: Checkpoint, span: Span) -> None:
+        """Reports a source that may have moved."""
+        origin = opened.origin
+        if origin is not None and origin.stale:
+            self.report.add(
+                "W2221", span, text=opened.reference.text, commit=origin.commit[:12],
+                reason=origin.stale,
+            )  # fmt: skip
 
     def _use(self, statement: ast.Use) -> Value:
         text, span = statement.path.value, statement.path.span

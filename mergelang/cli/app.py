@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from mergelang.cli import proof
 from mergelang.cli.arguments import (
+    ALLOW_PICKLE,
     CACHE,
     FRESH,
     INTO,
@@ -23,6 +24,7 @@ from mergelang.cli.arguments import (
     SETTINGS,
     parse_count,
     parse_port,
+    parse_share,
     parse_size,
 )  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
@@ -60,10 +62,11 @@ def main(words: Sequence[str]) -> int:
 def _load(options: Any) -> Any:
     from mergelang.api import load
 
-    return load(options.recipe, dict(options.settings))
+    pickled = getattr(options, "allow_pickle", False)
+    return load(options.recipe, dict(options.settings), allow_pickle=pickled)
 
 
-@command(RECIPE, SETTINGS, NO_SOURCES, JSON)
+@command(RECIPE, SETTINGS, NO_SOURCES, ALLOW_PICKLE, JSON)
 def check(options: Any) -> None:
     """Finds every mistake of a recipe, without reading a weight."""
     from mergelang.cli import show
@@ -98,7 +101,7 @@ def _plan(options: Any) -> Any:
     )  # fmt: skip
 
 
-@command(RECIPE, OUTPUTS, INTO, SETTINGS, FRESH, *CACHE, JSON)
+@command(RECIPE, OUTPUTS, INTO, SETTINGS, FRESH, *CACHE, ALLOW_PICKLE, JSON)
 def plan(options: Any) -> None:
     """Shows what a run would do: tensors, passes, bytes, memory, disk."""
     _show_plan(_plan(options), options.as_json)
@@ -124,6 +127,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
     FRESH, *CACHE,
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
     argument("--frozen", action="store_true", help="refuses anything that the lock does not say"),
+    ALLOW_PICKLE,
     argument("--dry-run", action="store_true", help="shows the plan and writes nothing"),
     argument("--json", dest="as_json", action="store_true",
              help="prints the events of the run, one JSON object a line"),
@@ -162,7 +166,7 @@ def run_command(options: Any) -> None:
 
 
 @command(
-    RECIPE, SETTINGS, NO_SOURCES,
+    RECIPE, SETTINGS, NO_SOURCES, ALLOW_PICKLE,
     argument("--format", dest="form", metavar="FORMAT",
              help="text (the default), mermaid, dot, svg or json"),
     argument("--json", dest="as_json", action="store_true", help="the same as --format json"),
@@ -176,9 +180,9 @@ def graph(options: Any) -> None:
 
 
 @command(
-    argument("model", metavar="MODEL", help="a folder or a .safetensors file"),
-    JSON,
-)
+    argument("model", metavar="MODEL", help="a folder, a .safetensors file or hf:org/name"),
+    ALLOW_PICKLE, JSON,
+)  # fmt: skip
 def inspect(options: Any) -> None:
     """Shows a model's tensors, dtypes, shapes, roles and sizes."""
     from mergelang.cli import show
@@ -186,11 +190,44 @@ def inspect(options: Any) -> None:
     from mergelang.models.inspect import describe
     from mergelang.models.reference import parse_reference
 
-    facts = describe(open_model(parse_reference(options.model, Path.cwd())))
+    reference = parse_reference(options.model, Path.cwd())
+    facts = describe(open_model(reference, allow_pickle=options.allow_pickle))
     if options.as_json:
         show.json_object(facts)
     else:
         show.model(facts)
+
+
+@command(
+    argument("model", metavar="MODEL", help="a folder, a file or hf:org/name"),
+    argument("-o", dest="into", metavar="DIR", type=Path, required=True, help="the new folder"),
+    ALLOW_PICKLE,
+)
+def convert(options: Any) -> None:
+    """Writes a model as it is, in safetensors."""
+    from mergelang import api
+    from mergelang.cli.progress import listener
+
+    recipe = api.convert(options.model, options.into, allow_pickle=options.allow_pickle)
+    with listener(False) as listen:
+        recipe.run(listener=listen)
+
+
+@command(
+    argument("model", metavar="MODEL", help="what the adapter shall make: a folder or hf:org/name"),
+    argument("--base", metavar="MODEL", required=True, help="what it is added to"),
+    argument("-o", dest="into", metavar="DIR", type=Path, required=True, help="the new folder"),
+    argument("--rank", metavar="N", type=parse_count, help="the rank of every matrix"),
+    argument("--energy", metavar="SHARE", type=parse_share,
+             help="for each matrix the least rank with this share of its squares: 0.95"),
+    ALLOW_PICKLE, JSON,
+    name="extract-lora",
+)  # fmt: skip
+def extract_command(options: Any) -> None:
+    """Writes the difference of two models as a LoRA adapter."""
+    from mergelang.cli.extract import extract_lora
+
+    extract_lora(options)
 
 
 @command(

@@ -37,6 +37,16 @@ def parse_how_many(text: str) -> int:
     return int(text)
 
 
+def parse_share(text: str) -> float:
+    """A number above 0, up to 1; `95%` is 0.95."""
+    number, percent, rest = text.strip().partition("%")
+    match = re.fullmatch(r"\d*\.?\d+", number)
+    share = float(number) / (100 if percent else 1) if match and not rest else 0.0
+    if not 0 < share <= 1:
+        raise UsageError("E1007", text=text, what="share", example="`0.95` or `95%`")
+    return share
+
+
 def parse_setting(text: str) -> tuple[str, str]:
     """Name and value of `--set name=value`."""
     name, equals, value = text.partition("=")
@@ -79,4 +89,8 @@ CACHE = (
 NO_SOURCES = argument(
     "--no-sources", action="store_true", help="looks at the text alone, at no model"
 )
+ALLOW_PICKLE = argument(
+    "--allow-pickle", action="store_true",
+    help="reads weights that only torch can read (.bin), as tensors alone",
+)  # fmt: skip
 JSON = argument("--json", dest="as_json", action="store_true", help="prints one JSON object")

@@ -38,6 +38,10 @@ def _line(event: events.Event) -> None:
         changed(event.lock, event.changes)
     elif isinstance(event, events.Preparing):
         print(f"preparing {event.what}", file=sys.stderr)
+    elif isinstance(event, events.FetchDone):
+        rate = event.nbytes / max(event.seconds, 1e-3)
+        took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"
+        print(f"fetched {took}", file=sys.stderr)
     elif isinstance(event, events.OutputDone):
         rate = event.nbytes / max(event.seconds, 1e-3)
         took = f"{size(event.nbytes)} in {event.seconds:.1f} s, {size(rate)}/s"
@@ -103,6 +107,13 @@ def _bar() -> Iterator[events.Listener]:
         def listen(event: events.Event) -> None:
             nonlocal drawn
             match event:
+                case events.FetchStarted(nbytes=total):
+                    progress.update(bar, total=total)
+                case events.Fetching(file=file, bytes_fetched=fetched):
+                    name = path_shortened(file, NAME)
+                    progress.update(bar, description=name, completed=fetched)
+                case events.FetchDone():
+                    progress.reset(bar, total=None)
                 case events.RunStarted(bytes_read=total):
                     progress.update(bar, total=total)
                 case events.OutputStarted(output=output):

@@ -11,6 +11,7 @@ from mergelang.draw.vocabulary_text import vocabulary_lines, vocabulary_report
 from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
+from mergelang.plan.fetches import fetches
 from mergelang.plan.lower import absent, arm_of
 from mergelang.plan.plan import CACHED, COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
 
@@ -28,6 +29,7 @@ def plan_text(plan: Plan) -> str:
         f"peak memory {memory(plan)}"
     )
     lines += _cache(plan)
+    lines += _fetches(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
@@ -44,25 +46,39 @@ def _cache(plan: Plan) -> list[str]:
     ]
 
 
+def _fetches(plan: Plan) -> list[str]:
+    """A line for each source of which files have to be fetched first."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for each in fetches(plan):
+        found.setdefault((each.source, each.snapshot.commit), []).append(each.nbytes)
+    return [
+        f"fetches {size(sum(sizes))} first: {counted(len(sizes), 'file')} of {source}, "
+        f"commit {commit[:12]}"
+        for (source, commit), sizes in found.items()
+    ]
+
+
 def memory(plan: Plan) -> str:
     """What the process takes at its peak, as far as headers tell."""
     return f"about {size(PROCESS + plan.holds)}"
 
 
 def disks(plan: Plan) -> list[tuple[Path, int, int]]:
-    """Each disk that is written to: a folder on it, the bytes needed there and those free.
+    """Each disk that is written to: a folder on it, the bytes needed there and those free; also
+    that of the Hub's cache, where something is fetched.
 
     An output that is there already stays until the new one is whole, so its bytes do not count.
     """
     needed: dict[int, int] = {}
     folders: dict[int, Path] = {}
-    for output in plan.outputs:
-        folder = output.path.parent
+    written = [(output.path.parent, output.bytes_written) for output in plan.outputs]
+    written += [(each.snapshot.folder, each.nbytes) for each in fetches(plan)]
+    for folder, nbytes in written:
         while not folder.exists():
             folder = folder.parent
         disk = folder.stat().st_dev
         folders.setdefault(disk, folder)
-        needed[disk] = needed.get(disk, 0) + output.bytes_written
+        needed[disk] = needed.get(disk, 0) + nbytes
     return [(folder, needed[d], shutil.disk_usage(folder).free) for d, folder in folders.items()]
 
 
@@ -187,6 +203,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "bytes_read": plan.bytes_read,
         "bytes_written": plan.bytes_written,
         "memory": PROCESS + plan.holds,
+        "fetches": [
+            {"source": each.source, "commit": each.snapshot.commit, "file": each.name,
+             "bytes": each.nbytes}
+            for each in fetches(plan)
+        ],
         "disks": [
             {"folder": str(folder), "bytes_needed": needed, "bytes_free": free}
             for folder, needed, free in disks(plan)

@@ -8,19 +8,22 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mergelang.errors import InputError
-from mergelang.models.checkpoint import Checkpoint, read_extents
+from mergelang.models.checkpoint import Checkpoint, sound_extents
+from mergelang.models.hub import Hub
 from mergelang.models.reference import Reference
 from mergelang.models.roles import roles_of
+from mergelang.models.weights import folder_extents, open_folder
 from mergelang.tensors import MERGEABLE, Extent, Inventory, Layering, TensorType
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+PICKLED = "adapter_model.bin"
 PREFIX = "base_model.model."
 
 BASE_CHANGED = ("pissa", "corda", "olora", "loftq", "orthogonal", "lora_ga")
@@ -97,7 +100,7 @@ Part = LowRank | Offset | Saved
 class Adapter(Checkpoint):
     """An opened adapter: for each tensor of the base that it changes, how. `config` is its own."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -117,23 +120,31 @@ class Adapter(Checkpoint):
         return next(found, None)
 
 
-def open_adapter(reference: Reference) -> Adapter:
+def open_adapter(
+    reference: Reference, hub: Hub | None = None, allow_pickle: bool = False
+) -> Adapter:
     """Reads config and headers. Raises InputError (E22.., E06..) where it cannot be used."""
     path, shown = reference.path, reference.text
-    if path is None:
-        raise InputError("E0603", text=shown, name=reference.hub, folder=reference.hub)
-    if not path.is_dir():
+    if path is not None and not path.is_dir():
         what = "is a file" if path.exists() else "is not there"
         raise InputError("E2201", path=shown, what=what)
-    config = _config(path, shown)
-    if not (path / WEIGHTS).is_file():
-        raise InputError("E2201", path=shown, what=f"has no {WEIGHTS}")
-    files = (path / WEIGHTS,)
-    extents = read_extents(reference, path, files)
+    folder = open_folder(reference, hub or Hub())
+    config = _config(folder.path, shown)
+    weights = WEIGHTS
+    if WEIGHTS not in folder and PICKLED in folder:
+        weights = PICKLED
+        if not allow_pickle:
+            raise InputError("E2234", path=shown, file=PICKLED)
+    elif WEIGHTS not in folder:
+        lost = InputError("E2201", path=shown, what=f"has no {WEIGHTS}")
+        raise folder.lacking(f"{WEIGHTS} is", lost)
+    path = folder.path
+    extents = sound_extents(folder_extents(folder, (weights,)), shown)
     parts = dict(_parts(extents, config, shown))
     if not parts:
-        raise InputError("E2201", path=shown, what=f"has no tensor in its {WEIGHTS}")
-    return Adapter(reference, path, files, extents, config, (path / CONFIG,), parts)
+        raise InputError("E2201", path=shown, what=f"has no tensor in its {weights}")
+    files = (path / weights,)
+    return Adapter(reference, path, files, extents, config, (), folder.snapshot, parts)
 
 
 def _config(folder: Path, shown: str) -> Mapping[str, Any]:

@@ -14,6 +14,9 @@ Config = Mapping[str, Any]
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64"}
 """Names of dtypes in a config."""
 
+TRANSPOSED = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+"""Architectures whose linear layers lie as [in, out] in their files."""
+
 MIXTRAL_TAKES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings",

@@ -33,6 +33,19 @@ def read_header(path: Path, shown: str) -> dict[str, Extent]:
             text = file.read(length)
     except OSError as error:
         raise InputError("E0604", path=shown, reason=_reason(error)) from error
+    return _tensors(path, text, size, shown)
+
+
+def parse_header(path: Path, start: bytes, size: int, shown: str) -> dict[str, Extent]:
+    """As `read_header`, of a file of which only the start is known: its path will be `path`."""
+    length = int.from_bytes(start[:8], "little")
+    if size < 8 or len(start) < 8 or length > min(LONGEST, size - 8):
+        raise InputError("E0610", path=shown, cut=size if size >= 8 and length <= LONGEST else None)
+    return _tensors(path, start[8 : 8 + length], size, shown)
+
+
+def _tensors(path: Path, text: bytes, size: int, shown: str) -> dict[str, Extent]:
+    length = len(text)
     try:
         table = json.loads(text)
         assert isinstance(table, dict)

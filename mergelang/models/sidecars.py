@@ -31,12 +31,12 @@ def sidecars_of(folder: Path) -> tuple[Path, ...]:
 def module_files(folder: Path) -> list[Path]:
     """The files of modules behind the model, in the folders that modules.json names."""
     return [
-        each for name in _modules(folder)
+        each for name in modules(folder)
         for each in sorted((folder / name).rglob("*")) if each.is_file()
     ]  # fmt: skip
 
 
-def _modules(folder: Path) -> list[str]:
+def modules(folder: Path) -> list[str]:
     """The folders inside this one that modules.json names; the model itself is in none of them."""
     try:
         entries = json.loads((folder / MODULES).read_bytes())

@@ -23,6 +23,9 @@ ROW_BLOCK = 1 << 17
 SAMPLED_FROM = 1 << 18
 """Elements of a tensor from which on a selection looks at a sample before its pass."""
 
+TILE = 1 << 19
+"""Elements of a low-rank product that are computed at a time: whole rows, unless one is longer."""
+
 GATHERED = 1 << 23
 """Elements that a selection gathers at most, as the plan reckons."""
 
@@ -45,6 +48,8 @@ def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
         elif expr.op == "factor":
             # As it is stored, and cut into slices of float64.
             held += (4 if wide else 5) * expr.attr[0].type.count
+        elif expr.op == "product":
+            held += 7 * TILE  # a tile, and three of float64 while it is made
         elif expr.op in REDUCTIONS:
             held += min(type.count, GATHERED) if expr.op in SELECTIONS else 0
             after += 1

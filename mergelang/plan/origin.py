@@ -20,9 +20,11 @@ from mergelang.check.program import Destination, Program
 from mergelang.check.value import Opened
 from mergelang.graph.node import Node
 from mergelang.lang import ast, canonical
-from mergelang.models.checkpoint import INDEX, Checkpoint
+from mergelang.models.checkpoint import Checkpoint
+from mergelang.models.hub import Snapshot
 from mergelang.models.licence import licence_of
 from mergelang.models.record import Record, read_record
+from mergelang.models.weights import INDEX
 from mergelang.tensors import TensorType
 
 BESIDE = ("config.json", "adapter_config.json", INDEX)
@@ -164,18 +166,26 @@ def _preorder(node: Node) -> list[Node]:
 def parent(checkpoint: Checkpoint, kind: str = "model") -> Parent:
     """What a record says of a source."""
     folder = checkpoint.folder
-    bare = checkpoint.reference.path != folder
+    bare = checkpoint.origin is None and checkpoint.reference.path != folder
     named = () if bare else (folder / name for name in BESIDE)
     paths = [*checkpoint.files, *checkpoint.sidecars, *(each for each in named if each.is_file())]
-    files = (
-        SourceFile(each.relative_to(folder).as_posix(), each, each.stat().st_size)
-        for each in paths
-    )
+    files = (_source_file(each, folder, checkpoint.origin) for each in paths)
     return Parent(
         checkpoint.reference.text, kind, tuple(sorted(files, key=lambda each: each.name)),
+        commit=checkpoint.origin.commit if checkpoint.origin else "",
         record=read_record(checkpoint.files[0] if bare else folder),
         licence=() if bare else licence_of(folder),
     )  # fmt: skip
+
+
+def _source_file(path: Path, folder: Path, origin: Snapshot | None) -> SourceFile:
+    """A file of a source; of one on the Hub as its commit has it, fetched or not."""
+    name = path.relative_to(folder).as_posix()
+    stated = origin and origin.files.get(name)
+    if not stated:
+        return SourceFile(name, path, path.stat().st_size)
+    sha256 = stated.digest if stated.digest.startswith("sha256:") else ""
+    return SourceFile(name, path, stated.size, sha256)
 
 
 def _parent(parent: Parent, seal: Seal) -> dict[str, Any]:

@@ -36,9 +36,15 @@ def with_previous(plan: Plan) -> Plan:
 
 
 def known_digests(plan: Plan) -> dict[str, str]:
-    """The digests, as far as they are known, of all files that hold weights for a plan."""
-    files = {str(file) for each in plan.checkpoints.values() for file in each.files}
-    found = {path: digests.identity(path) for path in files}
+    """The digests, as far as they are known, of all files that hold weights for a plan.
+
+    Of files on the Hub the one that it states, whether they were fetched or not.
+    """
+    found = {}
+    for each in plan.checkpoints.values():
+        for file in each.files:
+            stated = each.origin and each.origin.files.get(file.name)
+            found[str(file)] = stated.digest if stated else digests.identity(str(file))
     return {path: digest for path, digest in found.items() if digest}
 
 

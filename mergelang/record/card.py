@@ -8,6 +8,7 @@ from mergelang.draw.vocabulary_text import vocabulary_lines
 from mergelang.errors import Diagnostic
 from mergelang.graph.node import Graph
 from mergelang.lang import format
+from mergelang.models.reference import hub_name
 from mergelang.plan.origin import Parent, path_in_recipe
 from mergelang.plan.plan import OutputPlan, Plan
 
@@ -24,7 +25,7 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
     origin = output.origin
     sources = [each.source for each in origin.parents if each.kind == "model"]
     hub = dict.fromkeys(
-        source[3:].partition("@")[0] for source in sources if source.startswith("hf:")
+        hub_name(source[3:], source).repo for source in sources if source.startswith("hf:")
     )
     lines = ["---"]
     if hub:

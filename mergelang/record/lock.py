@@ -7,13 +7,14 @@ Files of sources have size and digest: of the Hub the sha256 that it states, of 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mergelang.check.program import Program
 from mergelang.errors import InputError
 from mergelang.graph import Graph, build
+from mergelang.models.reference import hub_name
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.cost import order
@@ -139,6 +140,22 @@ def source_facts(parents: Iterable[Parent], digests: Mapping[Path, str]) -> Fact
             if digest:
                 found["file", each.source, file.name] = f"{file.size} {digest}"
     return found
+
+
+def locked_commits(path: Path, but: Collection[str] = ()) -> dict[str, str]:
+    """The commits of a lock's sources on the Hub, by repository and revision as a recipe has them;
+    without those of some sources.
+
+    None for a lock that cannot be read: that is told where a run is bound to it.
+    """
+    try:
+        facts = read_lock(path) or {}
+        return {
+            hub_name(name[1][3:], name[1]).pinned: commit for name, commit in facts.items()
+            if name[0] == "source" and name[1].startswith("hf:") and name[1] not in but
+        }  # fmt: skip
+    except InputError:
+        return {}
 
 
 def changes(was: Mapping[Name, str], now: Mapping[Name, str]) -> list[Change]:

@@ -54,12 +54,18 @@ def _inputs(plan: Plan) -> dict[str, Facts]:
 
 
 def request_of(program: Program, output: Destination) -> str:
-    """A digest of all that is asked for, as it is written."""
+    """A digest of all that is asked for, as it is written; of sources on the Hub, their commits.
+
+    Those are known where the sources were looked at, so a look at the text alone finds no output of
+    such a source current.
+    """
     said = [
         __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
         output.options.get("template_file") or "",
+        *(f"{each.reference.text} {each.origin.commit}" for each in program.checkpoints.values()
+          if each.origin),
         *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),
     ]  # fmt: skip
     return of_bytes("\0".join(said).encode())

@@ -1,10 +1,11 @@
 """What a run says while it runs: frozen events, each one JSON line. Readers: bar, TUI, `--json`.
 
-A run is RunStarted, Preparing where something has to be made first, then for each output
-OutputStarted, TensorDone for each tensor, Progress now and then, OutputDone, or UpToDate alone;
-last RunDone or RunFailed. Of an output that an earlier run began, Resumed comes after
-OutputStarted; of one that fails, Left. Noted may come at any time. RecipeChanged comes before all
-of them. Bytes and seconds are totals of the run so far.
+What has to be fetched from the Hub comes first: FetchStarted, Fetching, FetchDone. A run is
+RunStarted, Preparing where something has to be made first, then for each output OutputStarted,
+TensorDone for each tensor, Progress now and then, OutputDone, or UpToDate alone; last RunDone or
+RunFailed. Of an output that an earlier run began, Resumed comes after OutputStarted; of one that
+fails, Left. Noted may come at any time. RecipeChanged comes before all of them. Bytes and seconds
+are totals of the run so far.
 """
 
 import json
@@ -13,6 +14,30 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, TypeAlias, get_args
+
+
+@dataclass(frozen=True)
+class FetchStarted:
+    """Files of sources on the Hub that are not here yet, and their bytes."""
+
+    files: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """`bytes_fetched` of all files, with what was there of them already."""
+
+    source: str
+    file: str
+    bytes_fetched: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FetchDone:
+    nbytes: int
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr, Extent
 from mergelang.ops.rows import Rows
 from mergelang.plan.cost import matrix
 from mergelang.run.native import GIVEN, Program, Runner
-from mergelang.run.product import fill
+from mergelang.run.product import Products
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Slot, Step, Tape
 from mergelang.tensors import Binding
@@ -96,6 +96,7 @@ class Machine:
         self.files = files
         self.stream = Stream(block)
         self.runner = Runner(block)
+        self.products = Products()
         self.raw = np.empty(block * 8, dtype=np.uint8)
         self._blocks: dict[torch.dtype, list[torch.Tensor]] = {}
         self._masks: list[torch.Tensor] = []
@@ -179,7 +180,7 @@ class Machine:
         elif step.op == "spread":
             _spread(step.args[0], step.attr, frame.shape, start, out)
         elif step.op == "product":
-            fill(*step.args, start, out)
+            self.products.fill(*step.args, start, out)
         else:
             self.stream.noise(frame.stream(step.attr), start, len(out), out.numpy())
 

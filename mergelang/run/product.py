@@ -12,8 +12,13 @@ import math
 import numpy as np
 import torch
 
+from mergelang.plan.cost import TILE
+
 SLICES = {torch.float32: 2, torch.float64: 3}
 """How many slices an entry is cut into, by the dtype of the result."""
+
+KEPT = 8
+"""Tiles that a thread keeps, of as many products."""
 
 
 class Factor:
@@ -52,21 +57,44 @@ class Factor:
         return found
 
 
-def fill(left: Factor, right: Factor, start: int, out: torch.Tensor) -> None:
-    """The elements of `left @ right` (flattened) from `start` on, rounded to the dtype of `out`."""
-    width, done = right.width, 0
-    while done < len(out):
-        row, column = divmod(start + done, width)
-        if column or len(out) - done < width:
-            rows, columns = 1, min(width - column, len(out) - done)
-        else:
-            rows, columns = (len(out) - done) // width, width
-        piece = _piece(left.rows(row, row + rows), right.columns(column, column + columns))
-        out[done : done + rows * columns].view(rows, columns).copy_(piece)
-        done += rows * columns
+class Products:
+    """The products of one thread, by tiles: blocks of a tensor mostly lie in the tile of the one
+    before, and tiles are of a size that a matrix product is quick with."""
+
+    def __init__(self) -> None:
+        self._tiles: dict[int, tuple[Factor, int, torch.Tensor]] = {}
+
+    def fill(self, left: Factor, right: Factor, start: int, out: torch.Tensor) -> None:
+        """The elements of `left @ right` (flattened) from `start` on, as the dtype of `out`."""
+        done = 0
+        while done < len(out):
+            at = start + done
+            known = self._tiles.get(id(left))
+            if known is None or known[0] is not left or not 0 <= at - known[1] < len(known[2]):
+                if len(self._tiles) >= KEPT:
+                    self._tiles.clear()
+                known = self._tiles[id(left)] = left, *_tile(left, right, at, out.dtype)
+            piece = known[2][at - known[1] :][: len(out) - done]
+            out[done : done + len(piece)].copy_(piece)
+            done += len(piece)
 
 
-def _piece(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
+def _tile(
+    left: Factor, right: Factor, at: int, dtype: torch.dtype
+) -> tuple[int, torch.Tensor]:
+    """The tile that element `at` lies in: its first element, and all of them, rounded once."""
+    row, column = divmod(at, right.width)
+    if right.width < TILE:
+        rows = TILE // right.width
+        row, column, columns = row // rows * rows, 0, right.width
+    else:
+        rows, column = 1, column // TILE * TILE
+        columns = min(TILE, right.width - column)
+    pieces = left.rows(row, row + rows), right.columns(column, column + columns)
+    return row * right.width + column, _product(*pieces).to(dtype).flatten()
+
+
+def _product(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
     """The product of two matrices in slices, the smallest products first."""
     total = None
     for order in reversed(range(len(left))):

@@ -19,22 +19,11 @@ right:  model a = "./a"
     "E0602": Kind(
         "`{text}` is not the name of a model on the Hub",
         label="not org/name",
-        help=("write it as `hf:org/name` or `hf:org/name@revision`",),
+        help=("write `hf:org/name`, `hf:org/name@revision` or `hf:org/name@revision/folder`",),
         explain="""\
 A model on the Hugging Face Hub has the name of its owner and its own, with a slash between them,
-and may have a revision (branch, tag or commit) after an `@`.
-""",
-    ),
-    "E0603": Kind(
-        "`{text}` is on the Hub, and this version reads models on this machine only",
-        label="not supported yet",
-        help=(
-            "fetch it first: `hf download {name} --local-dir {folder}`, "
-            'then `model x = "{folder}"`',
-        ),
-        explain="""\
-Models on the Hugging Face Hub cannot be named directly yet. Fetch the model into a folder with the
-command shown and name the folder.
+and may have a revision (branch, tag or commit) after an `@`. What follows after a slash is a folder
+of the repository. A slash in the name of a branch is written `%2F`.
 """,
     ),
     "E0604": Kind(
@@ -56,14 +45,14 @@ from where the command was typed.
         "`{path}` {what}, and no safetensors weights",
         label="not safetensors",
         help=(
-            "convert it once: `python -c \"from transformers import AutoModelForCausalLM as M; "
-            "M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}')\"`",
+            "convert it once: `{command}`",
             "models are folders in Hugging Face layout or single .safetensors files{bare}",
         ),
         explain="""\
-A .bin file is a Python pickle: reading it can run any code that somebody put into it, and it cannot
-be read in pieces. Weights are read from safetensors only. The command converts a model that you
-trust, once; most models on the Hub have safetensors by now.
+A .bin file is a Python pickle: reading one can run any code that somebody put into it. With
+`--allow-pickle` it is read by torch in its mode for weights alone, which builds tensors and nothing
+else, and a recipe works on it as on any model. The command converts it once and for all; most
+models on the Hub have safetensors by now.
 """,
     ),
     "E0607": Kind(
@@ -161,12 +150,12 @@ is not there.
         explain="The file is a safetensors file without any tensor.\n",
     ),
     "E0618": Kind(
-        "`{path}` holds {count} .safetensors files and no {index}",
+        "`{path}` holds {count} {kind} files and no {index}",
         label="which of them?",
         help=("name one of the files, or add the index",),
         explain="""\
-Several safetensors files in a folder may be shards of one model, which then has an index, or
-several models. Without an index that cannot be told apart.
+Several files of weights in a folder may be shards of one model, which then has an index, or several
+models. Without an index that cannot be told apart.
 """,
     ),
     "E0619": Kind(

@@ -114,4 +114,153 @@ wrong:  output "x" = as_model(lora("./adapter"))
 right:  output "x" = base + lora("./adapter")
 """,
     ),
+    "E2220": Kind(
+        "the Hub cannot be reached for `{text}`: {reason}",
+        label="cannot be reached",
+        help=("fetch it where there is a connection: `{command}`",),
+        explain="""\
+A model on the Hub is read as far as a plan needs it (config, tokenizer, headers of the weights),
+and its weights are fetched by a run, into the ordinary cache of the Hub. Neither is there, and the
+Hub does not answer or offline mode is on. In `check` this is a warning (W2220): the model's tensors
+are not known then, and what only they can tell is not checked. `check --no-sources` asks nobody.
+""",
+    ),
+    "W2220": Kind(
+        "the Hub cannot be reached for `{text}`, so its tensors are not checked: {reason}",
+        label="cannot be reached",
+        help=("`plan` and `run` need it; where there is a connection: `{command}`",),
+        explain="""\
+The recipe is checked as far as its text tells. `plan` and `run` cannot go on without the model.
+""",
+    ),
+    "W2221": Kind(
+        "the Hub could not be asked whether `{text}` has moved: {reason}",
+        label="taken from this machine, commit {commit}",
+        help=("name a commit, `hf:org/name@{commit}...`, and nobody has to be asked",),
+        explain="""\
+A branch or a tag may have moved since the model was fetched. The copy on this machine is used, as
+the Hub's own tools do when there is no connection.
+""",
+    ),
+    "E2221": Kind(
+        "`{text}` is gated: its owner lets in those who have accepted its terms",
+        label="gated",
+        help=("accept them at {page}, then log in on this machine: `hf auth login`",),
+        explain="""\
+The list of files of a gated repository is open, the files themselves are not. Access hangs on an
+account: accept the terms in a browser, and give this machine a token of that account, with
+`hf auth login` or in HF_TOKEN.
+""",
+    ),
+    "E2222": Kind(
+        "there is no model `{repo}` on the Hub, or it is private",
+        label="not found",
+        help=("is the name right? If it is private, log in: `hf auth login`",),
+        explain="""\
+To one who may not see it, a private repository looks as if it were not there.
+""",
+    ),
+    "E2223": Kind(
+        "`{repo}` on the Hub has no revision `{revision}`",
+        label="no such revision",
+        help=("a revision is a branch, a tag or a commit (all 40 digits) of the repository",),
+        explain="""\
+What stands after the `@` is the name of a branch or a tag, or a whole commit. Its owner may have
+deleted it.
+""",
+    ),
+    "E2224": Kind(
+        "`{repo}` on the Hub has no folder `{subfolder}` with files in it",
+        label="no such folder",
+        help=("its folders: {known}",),
+        explain="""\
+What follows the name of the repository after a slash is a folder in it. A slash in the name of a
+branch is written `%2F`: `hf:org/name@feature%2Fone`.
+""",
+    ),
+    "E2225": Kind(
+        "cannot fetch {file} of `{text}`: {reason}",
+        help=("run again: it goes on where it stopped",),
+        explain="""\
+A run fetches the weights that are not on this machine yet before it begins. What has arrived of a
+file is kept beside the Hub's cache of it, and the next run asks for the rest.
+""",
+    ),
+    "E2226": Kind(
+        "{file} of `{text}` has arrived broken: its sha256 is not what the Hub says",
+        help=("run again: it is fetched anew",),
+        explain="""\
+The Hub states a digest of each large file. What arrived has another one, so it was thrown away.
+Something between the Hub and this machine changes data, or the disk does.
+""",
+    ),
+    "E2231": Kind(
+        "`{path}` holds more than weights, or is damaged: {reason}",
+        label="not read",
+        help=("save its tensors alone: `torch.save(model.state_dict(), ...)`",),
+        explain="""\
+Files of torch are read in its mode for weights alone: tensors in plain tables. Whatever else is in
+one (a whole model with its classes, the state of a training) would have to run code to be read, and
+code of a file is never run.
+""",
+    ),
+    "E2232": Kind(
+        "the tensors of `{path}` cannot be read in place: {why}",
+        label="not as torch writes it today",
+        help=(
+            "write it anew: `python -c \"import torch; f = '{path}'; torch.save({{k: v.contiguous()"
+            ".clone() for k, v in torch.load(f, weights_only=True).items()}}, f)\"`",
+        ),
+        explain="""\
+A merge reads weights in pieces from where they lie in the file. Files of a torch older than 1.6,
+and transposed views, have no such place. The command reads the whole file once and writes it as
+torch does today.
+""",
+    ),
+    "E2233": Kind(
+        "the weights of `{path}` are pickles, which cannot be looked at before they are fetched",
+        label="not on this machine",
+        help=("fetch and convert it: `{command}`",),
+        explain="""\
+Of a safetensors file on the Hub the header tells all that a plan needs. A pickle has none: only the
+whole file tells what is in it.
+""",
+    ),
+    "E2234": Kind(
+        "the adapter `{path}` has its weights in {file}, a pickle",
+        label="not safetensors",
+        help=(
+            "allow it to be read, as tensors alone: `--allow-pickle`",
+            "or convert it once: `python -c \"import torch; from safetensors.torch import "
+            "save_file; "
+            "save_file(torch.load('{path}/adapter_model.bin', weights_only=True), "
+            "'{path}/adapter_model.safetensors')\"`",
+        ),
+        explain="""\
+Reading a Python pickle can run any code that somebody put into it. With `--allow-pickle` torch
+reads it in its mode for weights alone, which builds tensors and nothing else.
+""",
+    ),
+    "E2240": Kind(
+        "`{model}` is no fine-tune of `{base}`: {why}{more}",
+        help=("name the model that it was tuned from with `--base`",),
+        explain="""\
+An adapter is extracted from the difference of two models, so both have the same tensors in the same
+shapes. A fine-tune with more tokens than its base has other embeddings: bring them to one
+vocabulary first.
+""",
+    ),
+    "E2241": Kind(
+        "`{model}` and `{base}` differ in no matrix of a layer",
+        help=("are they the models that you meant?",),
+        explain="""\
+There is nothing that an adapter could hold: the models are equal, or only norms and biases differ,
+which have no low-rank form.
+""",
+    ),
+    "E2242": Kind(
+        "there is something at `{path}` already",
+        help=("name a new folder with `-o`",),
+        explain="An adapter is written to a new or an empty folder; nothing is ever overwritten.\n",
+    ),
 }
