@@ -153,6 +153,7 @@ def test_an_output_is_up_to_date_until_its_revision_moves(hub, tmp_path):
     assert written.up_to_date() == ()
     assert all(output.current for output in written.plan().outputs)
     hub.repo("org/name").commit(write_model(tmp_path / "newer", seed=9))
+    (tmp_path / "x.merge.lock").unlink()
     plan = written.plan()
     assert not any(output.current for output in plan.outputs)
     assert "fetches" in str(plan)
@@ -293,6 +294,7 @@ def test_a_hub_that_cannot_be_reached_is_a_warning_of_check_and_an_error_of_plan
 def test_what_is_here_is_used_without_the_hub_and_it_is_said(hub, tmp_path):
     written = recipe(tmp_path, "hf:org/name", "model")
     written.run()
+    (tmp_path / "x.merge.lock").unlink()
     hub.down = True
     commit = hub.repo("org/name").refs["main"]
     plan = written.plan()
@@ -445,3 +447,25 @@ def test_recipes_without_the_hub_never_load_its_library():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+# The lock
+
+
+def test_a_lock_keeps_a_revision_where_it_was_until_it_is_updated(hub, tmp_path):
+    from mergelang.api import write_lock
+
+    first = hub.repo("org/name").refs["main"]
+    written = recipe(tmp_path, "hf:org/name", "model")
+    written.run()
+    lock = (tmp_path / "x.merge.lock").read_text()
+    assert f"source hf:org/name = {first}\n" in lock and "sha256:" in lock
+    merged = (tmp_path / "out" / WEIGHTS).read_bytes()
+    second = hub.repo("org/name").commit(write_model(tmp_path / "newer", seed=9))
+    written.run(fresh=True)
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == merged
+    assert (tmp_path / "x.merge.lock").read_text() == lock
+    write_lock(written, ["m0"])
+    assert f"source hf:org/name = {second}\n" in (tmp_path / "x.merge.lock").read_text()
+    written.run(frozen=True)
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() != merged

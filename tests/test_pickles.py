@@ -46,6 +46,7 @@ def pickled(folder, found, shards=1):
 def run(folder, text):
     (folder / "x.merge").write_text(text)
     load(folder / "x.merge", allow_pickle=True).run()
+    (folder / "x.merge.lock").unlink()
     return load_file(folder / "out" / "model.safetensors")
 
 
