@@ -1,5 +1,5 @@
-"""What all tests share: a store of their own, so that none reads or fills that of the user, no way to
-the Hub, and the tiny models of many architectures, each made once."""
+"""What all tests share: a store of their own, so that none reads or fills that of the user, no way
+to the Hub, and the tiny models of many architectures, each made once."""
 
 import os
 import shutil

@@ -16,7 +16,6 @@ import pytest
 
 from mergelang.cli.app import main
 from mergelang.cli.command import COMMANDS
-from mergelang.errors import RecipeError
 from mergelang.ops.registry import operators
 from tests.checkpoints import write_adapter, write_model, write_tokenizer
 
