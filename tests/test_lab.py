@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import mergelang
+from examples.lab import mixture
 from examples.lab import train as lab
 from examples.lab.demo import table
 from examples.lab.merges import METHODS, RECIPE, SWEEP, recipe_of
@@ -130,6 +133,27 @@ def test_the_recipe_of_another_seed_names_that_seeds_models(tmp_path, monkeypatc
     for name in ("base", "math", "text"):
         assert f'"../../lab/models/seed7/{name}"' in text
     assert (copy.parent / "../../lab").resolve() == lab.HERE
+
+
+def test_the_mixture_of_the_lab_is_made_and_its_router_measured(brief, tmp_path, monkeypatch):
+    """With models that have learnt nothing; what trained ones do is for eyes."""
+    folder = lab.make(0, tmp_path / "lab" / "models" / "seed0")
+    recipe = tmp_path / "beyonder.merge"
+    recipe.write_text(mixture.RECIPE.read_text())
+    mergelang.load(recipe).run()
+    by_task = mixture.shares(tmp_path / "out" / "beyonder", count=3)
+    for task in TASKS:
+        assert len(by_task[task.name]) == len(mixture.EXPERTS)
+        assert sum(by_task[task.name]) == pytest.approx(1)
+        assert max(by_task[task.name]) <= 1 - 1 / 1000  # two of four work on each token
+    right = {name: {"math": 0.5, "text": 0.25} for name in ("math", "text", "mixture")}
+    assert mixture.table(right, by_task).row_count == len(TASKS)
+    assert (folder / "base").is_dir()
+
+
+def test_no_prompt_of_the_mixture_is_held_out_material():
+    for prompt in re.findall(r'"(Q: .*?)"', mixture.RECIPE.read_text()):
+        check_trainable(Item(prompt, ""))
 
 
 def scores(base: float, own: float, other: float, merged: float) -> dict:

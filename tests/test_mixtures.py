@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import mergelang
-from mergelang.errors import RunError
+from mergelang.errors import InputError, RunError
 from mergelang.plan.memory import minimum_memory
 from mergelang.run.events import Preparing
 from tests.parity.prompts import write_tokenizer
@@ -274,6 +274,12 @@ def test_what_gates_need_and_is_not_there_is_told(models, tmp_path):
     save_file(tensors, tmp_path / "m" / "base" / "model.safetensors", {"format": "pt"})
     with pytest.raises(RunError, match=r"E2323.*model\.layers\.\d\.block"):
         run(tmp_path / "m", tmp_path / "out", f"{ASKED}, gate: hidden)")
+
+
+def test_a_base_of_another_vocabulary_is_refused(models, tmp_path):
+    call = ASKED.replace("base: base", "base: retokenize(base, to: union(base, a))")
+    with pytest.raises(InputError, match="E2326"):
+        run(models("llama"), tmp_path / "out", f"{call}, gate: hidden)")
 
 
 def test_a_cache_that_cannot_be_written_is_told(models, tmp_path, monkeypatch):

@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary
 
 from blake3 import blake3
 
-from mergelang.check.config import config_of, source_of
+from mergelang.check.config import config_of, donor_of, source_of
+from mergelang.check.program import Term
+from mergelang.errors import InputError
 from mergelang.files import cache_folder, facts_of
 from mergelang.graph.node import Node, postorder
 from mergelang.models.checkpoint import Checkpoint
@@ -105,6 +107,7 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     gates: Gates = node.term.layout.prepare
     base = node.inputs[gates.base]
     term = node.term.inputs[gates.base]
+    _refuse_other_tokens(term)
     config = config_of(term, checkpoints) or {}
     checkpoint = checkpoints[source_of(term).options["reference"]]
     key = _key(gates, base, config, checkpoint, checkpoints)
@@ -114,6 +117,15 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     header, offsets = _header(types)
     tensors = {name: Extent(str(path), offsets[name], kind) for name, kind in types.items()}
     return Preparation(node, base, gates, path, header, tensors, config, checkpoint.folder)
+
+
+def _refuse_other_tokens(term: Term) -> None:
+    """Raises InputError (E2326) where the rows of the embeddings are not those of the tokenizer
+    that lies beside the model."""
+    while (donor := donor_of(term)) is not None:
+        if term.op == "retokenize":
+            raise InputError("E2326", text=term.span.text)
+        term = donor
 
 
 def _header(types: Mapping[str, TensorType]) -> tuple[bytes, dict[str, int]]:

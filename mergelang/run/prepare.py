@@ -323,7 +323,7 @@ def _alike(task: Preparation) -> list[Diagnostic]:
     every = len(weak) == len(rows)
     facts = {"layers": "all layers" if every else _numbers(weak), "text": task.node.term.span.text}
     name = task.node.term.name
-    return [Diagnostic("W2310", task.node.term.span, {**facts, "name": name or "the mixture"})]
+    return [Diagnostic("W2310", task.node.term.span, {**facts, "name": name or "moe"})]
 
 
 def _numbers(layers: Sequence[int]) -> str:

@@ -282,6 +282,14 @@ same recipe.
 A prompt was turned into a token for which the base of the mixture has no row in its embedding.
 """,
     ),
+    "E2326": Kind(
+        "gates cannot be made from prompts with a base whose vocabulary the recipe changes: {text}",
+        help=("write the changed base as an output first, and name that as the base",),
+        explain="""\
+Prompts are turned into tokens with the tokenizer that lies beside the base. Here the rows of its
+embeddings are put in another order, and the tokenizer for that is not written yet.
+""",
+    ),
     "W2310": Kind(
         "the gates of `{name}` hardly tell its experts apart in {layers}",
         label="its prompts are too much alike",
