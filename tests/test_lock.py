@@ -258,8 +258,7 @@ def test_whole_matrix_operators_bind_to_the_arithmetic(call, folder):
     ("text", "line"),
     [
         ("", 1), ("# mergelang lock 2\n", 1), ("what\n", 1), (f"{HEAD}\nseed = 3\nno fact\n", 3),
-        (f"{HEAD}\n<<<<<<< HEAD\nseed = 3\n", 2), (f"{HEAD}\n =  = 1\n", 2),
-        (f'{HEAD}\nnode "x = 3\n', 2), (b"\xff\xfe", 1),
+        (f"{HEAD}\n        (f'{HEAD}\nnode "x = 3\n', 2), (b"\xff\xfe", 1),
     ],
 )  # fmt: skip
 def test_what_is_no_lock_is_told_with_its_line(call, folder, text, line):
@@ -321,6 +320,7 @@ def test_the_record_holds_the_lock_of_its_own_output(call, folder):
     assert json.loads((folder / "out" / "mixed" / RECORD).read_text())["lock"] == held
 
 
+<<<<<<< HEAD
 def test_a_text_cannot_be_locked(folder):
     with pytest.raises(UsageError, match=r"E2135.*a recipe that is not in a file has no lock"):
         write_lock(mergelang.load(RECIPE))
@@ -353,3 +353,12 @@ def test_options_of_an_output_are_facts_and_long_ones_digests(call, folder):
     assert call("run", "mix.merge", "--frozen")[0] == 0
     (folder / "long.jinja").write_text("{{ messages }}")
     assert "error[E2133]: `option out chat_template` is" in call("run", "mix.merge", "--frozen")[2]
+
+
+def test_tensors_that_a_policy_takes_from_elsewhere_are_no_part_of_a_call(tmp_path):
+    write_model(tmp_path / "a")
+    write_model(tmp_path / "b", lack=["model.embed_tokens.weight", "lm_head.weight"])
+    text = 'model a = "a"\nmodel b = "b"\noutput "o" = linear(a, b, missing: from(a))\n'
+    (tmp_path / "x.merge").write_text(text)
+    mergelang.load(tmp_path / "x.merge").run()
+    assert "arith" not in (tmp_path / "x.merge.lock").read_text()

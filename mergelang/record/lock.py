@@ -114,11 +114,13 @@ def recipe_facts(program: Program) -> Facts:
 
 def _is_tied(graph: Graph, node: object) -> bool:
     """Whether an operator goes through a linear algebra library, whose bytes are those of a build
-    and a class of CPU: seen on the first tensor of each number of dimensions."""
+    and a class of CPU: seen on the first tensor of each number of dimensions that it computes."""
     inventory = node.term.inventory
     firsts: dict[int, str] = {}
     for name in inventory:
-        if merges(inventory[name].dtype):
+        inputs = (each.term.inventory for each in node.inputs)
+        computed = all(each.sparse or name in each for each in inputs)
+        if computed and merges(inventory[name].dtype):
             firsts.setdefault(len(inventory[name].shape), name)
     lowering = Lowering(graph.program.checkpoints)
     roots = (lowering.value(node, name).expr for name in firsts.values())
