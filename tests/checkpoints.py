@@ -226,13 +226,13 @@ def write_import_zoo(folder: Path) -> Path:
 
 def write_speakers(folder: Path) -> Path:
     """The models that tests of vocabularies speak of: `chat` has two tokens more than `base`,
-    `other` numbers its words otherwise, `bare` has no tokenizer, `tied` no head."""
+    `other` numbers its words otherwise, `bare` has no tokenizer, `narrow` shorter rows."""
     words = [f"w{i}" for i in range(28)]
     write_tokenizer(write_model(folder / "base"), words)
     chat = write_model(folder / "chat", vocabulary=34)
     write_tokenizer(chat, [*words, "<|user|>", "<|end|>"], chat_template="{{ messages }}")
     write_tokenizer(write_model(folder / "other"), words[::-1])
-    write_tokenizer(write_model(folder / "tied", lack=["lm_head.weight"]), words)
+    write_tokenizer(write_model(folder / "narrow", hidden=4), words)
     odd = write_model(folder / "odd", extra={"strange.weight": (32, 8)})
     write_tokenizer(odd, words)
     write_model(folder / "bare")

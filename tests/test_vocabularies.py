@@ -269,3 +269,32 @@ def test_a_token_without_a_row_takes_one_from_where_there_is_one(tmp_path):
     assert np.array_equal(out[len(MARKS) + 2], made["b"][EMBED][len(MARKS) + 1])
     out = run(tmp_path, 'output "out" = linear(a, b) { tokenizer: from(b) }')[EMBED]
     assert len(out) == len(MARKS) + 3 and not out[len(MARKS) + 2].any()
+
+
+def test_rows_of_a_head_come_from_the_embedding_of_a_model_that_has_no_head(models):
+    from safetensors.numpy import save_file
+
+    folder, made = models
+    tied = {name: each for name, each in made["b"].items() if name != HEAD}
+    save_file(tied, folder / "b" / "model.safetensors")
+    out = run(folder, 'output "out" = linear(a, b, missing: from(a)) { tokenizer: union(a, b) }')
+    assert np.array_equal(out[HEAD][:7], made["a"][HEAD])
+    assert np.array_equal(out[HEAD][7], row(made, "b", "four"))
+
+
+def test_rows_are_found_in_a_model_that_calls_its_tables_otherwise(models):
+    from safetensors.numpy import save_file
+
+    folder, made = models
+    inside = {f"language_model.{name}": each for name, each in made["b"].items()}
+    save_file(inside, folder / "b" / "model.safetensors")
+    out = run(folder, 'output "out" = a { tokenizer: union(a, b) }')
+    for name in (EMBED, HEAD):
+        assert np.array_equal(out[name][7], row(made, "b", "four", name))
+
+
+def test_a_base_that_is_not_merged_gives_its_rows_too(models):
+    folder, made = models
+    out = run(folder, 'output "out" = linear(a, c) { tokenizer: union(a, c, base: b) }')[EMBED]
+    four = (row(made, "b", "four") + row(made, "c", "four")) / 2
+    assert np.allclose(out[len(MARKS) + 3], four, atol=1e-6)

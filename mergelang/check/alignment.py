@@ -84,8 +84,9 @@ class Alignment:
         if rule is not None:
             return () if rule.model is None else (rule.model,)
         having = [i for i in there if text in self._ids[i]]
-        merged = [i for i in having if i < self.merged] or having
-        return (self.base,) if self.base in merged else tuple(merged)
+        if self.base in having:
+            return (self.base,)
+        return tuple([i for i in having if i < self.merged] or having)
 
     def runs(self, there: tuple[int, ...]) -> Runs:
         """The rows of a table that the models `there` have, and bands that are the mean row.

@@ -17,13 +17,13 @@ from mergelang.check.terms import Input
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.check.wish import Wish
 from mergelang.models.target import renumbered, target_of
-from mergelang.models.vocabulary import Vocabulary
+from mergelang.models.vocabulary import Vocabulary, is_embedding, is_head
 from mergelang.ops.expr import Context, Value
 from mergelang.ops.layout import Fresh, Layout, Pick
 from mergelang.ops.registry import operators
 from mergelang.ops.rows import Rows, gather, padded
 from mergelang.source import Span
-from mergelang.tensors import TensorType
+from mergelang.tensors import Inventory, TensorType
 
 
 def retokenize(
@@ -58,9 +58,10 @@ def retokenize(
             report.add("E2420", span, adapter.span, text=text, name=touched[0])
             return None
     rules = ready.rules(wish)
-    if rules is None:
+    base = ready.base(wish, term)
+    if rules is None or (wish.base is not None and base is None):
         return None
-    order: dict[int, tuple[Term | None, Vocabulary]] = {}
+    order: dict[int, tuple[Term, Vocabulary]] = {}
     for leaf in merged.values():
         words = vocabularies.checkpoint(leaf).vocabulary
         if words is not None:
@@ -70,10 +71,10 @@ def retokenize(
         words = vocabularies.checkpoint(source).vocabulary
         if words is not None:
             order.setdefault(id(words), (source, words))
-    extra = [text for text in wish.tokens]
-    target = target_of(list(dict.fromkeys(words for _, words in named)), extra, wish.pad)
+    target = target_of(
+        list(dict.fromkeys(words for _, words in named)), wish.tokens, wish.pad
+    )
     places = list(order)
-    base = ready.base(wish, term)
     common = {
         "target": target,
         "vocabularies": tuple(words for _, words in order.values()),
@@ -235,20 +236,19 @@ def _aligned(
     origins: dict[str, Pick | Fresh] = {name: Pick(0, name) for name in tensors}
     for name in words.tensors:
         kind = tensors[name]
-        there = [
-            i for i, (each, vocabulary) in enumerate(
-                zip(checkpoints, alignment.vocabularies, strict=True)
-            ) if name in vocabulary.tensors and each.inventory[name].shape[1:] == kind.shape[1:]
-        ]  # fmt: skip
+        tables = [
+            _counterpart(name, kind, vocabulary, each.inventory)
+            for vocabulary, each in zip(alignment.vocabularies, checkpoints, strict=True)
+        ]
+        there = tuple(i for i, table in enumerate(tables) if table is not None)
         for text, rule in alignment.rules.items():
             if rule.model is not None and rule.model not in there:
                 lacking = alignment.vocabularies[rule.model].shown
                 report.add("E2409", span, text=lacking, token=text, name=name)
                 return None
         tensors[name] = TensorType(kind.dtype, (alignment.target.rows, *kind.shape[1:]))
-        tables = [checkpoints[i].extents[name] if i in there else None
-                  for i in range(len(checkpoints))]  # fmt: skip
-        origins[name] = Fresh(partial(_table, alignment, tuple(there), tables))
+        extents = [each.extents.get(table) for each, table in zip(checkpoints, tables, strict=True)]
+        origins[name] = Fresh(partial(_table, alignment, there, extents))
     made = replace(inventory, tensors=tensors)
     givers = {i for each in alignment.taken.values() for i in each} - {alignment.own}
     inputs = (leaf, *(sources[i] for i in sorted(givers)))
@@ -257,6 +257,24 @@ def _aligned(
         inventory=made,
         layout=Layout(made, origins, (("with_vocabulary", renumbered(words, alignment.target)),)),
     )  # fmt: skip
+
+
+def _counterpart(
+    name: str, kind: TensorType, words: Vocabulary, inventory: Inventory
+) -> str | None:
+    """The table of another model that has rows for the same use as this one; None without one.
+
+    It has the same name, or alone the same end of a name (inside another model it is called
+    otherwise); of a model without a head of its own its embedding is the head.
+    """
+    alike = [each for each in words.tensors if inventory[each].shape[1:] == kind.shape[1:]]
+    if name in alike:
+        return name
+    ends = name.split(".")[-2:]
+    found = [each for each in alike if each.split(".")[-2:] == ends]
+    if not found and is_head(name) and not any(map(is_head, words.tensors)):
+        found = [each for each in alike if is_embedding(each)]
+    return found[0] if len(found) == 1 else None
 
 
 def _table(

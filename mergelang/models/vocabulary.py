@@ -56,7 +56,7 @@ def vocabulary_of(
     the vocabulary has, if it says.
     """
     said = set(found_sizes(config))
-    named = [name for name in inventory if _embeds(name) and len(inventory[name].shape) == 2]
+    named = [name for name in inventory if is_embedding(name) and len(inventory[name].shape) == 2]
     chosen = [name for name in named if inventory[name].shape[0] in said] or named
     if not chosen:
         return None
@@ -66,7 +66,7 @@ def vocabulary_of(
         shape = inventory[name].shape
         if not shape or shape[0] != rows:
             continue
-        if _embeds(name) or _heads(name):
+        if is_embedding(name) or is_head(name):
             tables.append(name)
         elif not _other(inventory, name):
             unknown.append(name)
@@ -82,12 +82,14 @@ def found_sizes(config: Mapping[str, Any]) -> Iterator[int]:
             yield from found_sizes(value)
 
 
-def _embeds(name: str) -> bool:
+def is_embedding(name: str) -> bool:
+    """Whether a tensor of this name is the embedding of tokens."""
     words = name.split(".")
     return words[-2:] == ["embeddings", "weight"] or not EMBEDDINGS.isdisjoint(words)
 
 
-def _heads(name: str) -> bool:
+def is_head(name: str) -> bool:
+    """Whether a tensor of this name gives a number to each token."""
     return not HEADS.isdisjoint(name.split(".")) or KNOWN.fullmatch(name) is not None
 
 

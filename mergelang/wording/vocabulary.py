@@ -117,11 +117,12 @@ aligning the others and not this one would break the model, so it is not guessed
 """,
     ),
     "E2409": Kind(
-        "`{text}` is to give the row of `{token}`, and has no {name}",
+        "`{text}` is to give the row of `{token}`, and has no table that fits {name}",
         label="of the rows that are wanted, one cannot be taken",
-        help=("take the row from a model that has this tensor",),
+        help=("take the row from a model with rows of this width",),
         explain="""\
-A model with tied embeddings has no head of its own, so no row of a head can be taken from it.
+A row can be taken from a model that has a table of the same name, or of the same use, with rows of
+the same width. Of a model with tied embeddings the embedding is the head, too.
 """,
     ),
     "E2410": Kind(
