@@ -298,3 +298,23 @@ def test_a_base_that_is_not_merged_gives_its_rows_too(models):
     out = run(folder, 'output "out" = linear(a, c) { tokenizer: union(a, c, base: b) }')[EMBED]
     four = (row(made, "b", "four") + row(made, "c", "four")) / 2
     assert np.allclose(out[len(MARKS) + 3], four, atol=1e-6)
+
+
+def test_a_lock_and_a_later_run_know_the_vocabulary_and_the_template(models):
+    folder, _ = models
+    lines = [f'model {name} = "{name}"' for name in "ab"]
+    option = 'tokenizer: union(a, b), chat_template: file("talk.jinja")'
+    text = f'output "out" = mean(a, b) {{ {option} }}'
+    path = folder / "test.merge"
+    path.write_text("\n".join([*lines, text]) + "\n")
+    (folder / "talk.jinja").write_text("{{ 1 }}")
+    mergelang.load(path).run()
+    facts = (folder / "test.merge.lock").read_text()
+    assert "node out" not in facts and len(facts) < 3000
+    assert "\noutput out = mean(retokenize(a, b), retokenize(b, a))\n" in facts
+    assert "alignment = to 8 tokens, 1 row from other models\n" in facts
+    (folder / "talk.jinja").write_text("{{ 2 }}")
+    again = mergelang.load(path)
+    again.run()
+    assert (folder / "out" / "chat_template.jinja").read_text() == "{{ 2 }}"
+    assert facts != (folder / "test.merge.lock").read_text()

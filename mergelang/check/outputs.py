@@ -74,17 +74,18 @@ def check_output(
     if template is not None:
         span = options["places"]["chat_template"]
         template = settled(template, term, span, expressions)
-    kept = {"dtype": options["dtype"], "shards": options["shards"], "chat_template": template,
-            "vocabulary": vocabularies.foreign(term, words),
-            "template_file": options["template_file"]}  # fmt: skip
-    return Destination(text, _normal(str(path.absolute())), term, kept, output.path.span)
+    kept = {name: options[name] for name in ("dtype", "shards")}
+    return Destination(
+        text, _normal(str(path.absolute())), term, kept, output.path.span, template,
+        options["template_file"], vocabularies.foreign(term, words),
+    )  # fmt: skip
 
 
 def _options(
     record: ast.Record | None, expressions: Expressions, folder: Path
 ) -> dict[str, Any] | None:
     report = expressions.report
-    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS, "template_file": None}
+    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS, "template_file": False}
     said: dict[str, Any] = {}
     places: dict[str, Span] = {}
     sound = True
@@ -108,7 +109,7 @@ def _options(
             sound &= said[name] is not None
         elif name == "chat_template":
             options[name] = chat_template(entry.value, expressions, folder)
-            options["template_file"] = options[name] if is_file(entry.value) else None
+            options["template_file"] = is_file(entry.value)
             sound &= options[name] is not None
         else:
             suggestion = nearest(name, KNOWN)

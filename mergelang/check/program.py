@@ -14,6 +14,8 @@ from mergelang.errors import Diagnostic
 from mergelang.lang import ast
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
+from mergelang.models.target import Target
+from mergelang.models.vocabulary import Vocabulary
 from mergelang.ops.layout import Layout
 from mergelang.source import Span
 from mergelang.tensors import Inventory
@@ -79,7 +81,9 @@ class Destination:
     """One `output` statement.
 
     `path` is absolute; `text` as written. `options` are complete: dtype (safetensors' name, or
-    None for that of the donor), shards (bytes).
+    None for that of the donor), shards (bytes). `template` is its chat template, if it asks for
+    one, from a file of its own with `template_file`; `vocabulary` what its tables have rows for,
+    where that is not what they have in the model that its config comes from.
     """
 
     text: str
@@ -87,6 +91,9 @@ class Destination:
     term: Term
     options: Mapping[str, Any]
     span: Span
+    template: str | None = None
+    template_file: bool = False
+    vocabulary: Vocabulary | Target | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ def beside(
     checkpoint = checkpoints[source.options["reference"]]
     written: dict[str, bytes] = {}
     copied = {each.relative_to(checkpoint.folder).as_posix(): each for each in checkpoint.sidecars}
-    words = target.options.get("vocabulary")
+    words = target.vocabulary
     mine = checkpoint.vocabulary
     known = mine is not None and mine.tokenizer is not None
     if config is not None:
@@ -46,7 +46,7 @@ def beside(
         if GENERATION in copied and known:
             settings = json.loads(copied[GENERATION].read_bytes())
             written[GENERATION] = _encoded(with_vocabulary(settings, **renumbered(mine, words)))
-    template = target.options.get("chat_template")
+    template = target.template
     if template is not None:
         copied = {name: path for name, path in copied.items() if name != "chat_template.json"}
         written |= _templated(written, copied, template)

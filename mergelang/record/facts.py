@@ -53,6 +53,8 @@ def facts_of(program: Program) -> Facts:
             ("option", text, key): texts.value(value)
             for key, value in output.options.items() if value is not None
         }  # fmt: skip
+        if output.template is not None:
+            found["option", text, "chat_template"] = texts.value(output.template)
         if id(output.term) not in texts.names:
             found |= texts.options(output.term, text)
     for op in sorted(texts.used):
