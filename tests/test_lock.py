@@ -258,7 +258,8 @@ def test_whole_matrix_operators_bind_to_the_arithmetic(call, folder):
     ("text", "line"),
     [
         ("", 1), ("# mergelang lock 2\n", 1), ("what\n", 1), (f"{HEAD}\nseed = 3\nno fact\n", 3),
-        (f"{HEAD}\n        (f'{HEAD}\nnode "x = 3\n', 2), (b"\xff\xfe", 1),
+        (f"{HEAD}\n<<<<<<< HEAD\nseed = 3\n", 2), (f"{HEAD}\n =  = 1\n", 2),
+        (f'{HEAD}\nnode "x = 3\n', 2), (b"\xff\xfe", 1),
     ],
 )  # fmt: skip
 def test_what_is_no_lock_is_told_with_its_line(call, folder, text, line):
@@ -320,7 +321,6 @@ def test_the_record_holds_the_lock_of_its_own_output(call, folder):
     assert json.loads((folder / "out" / "mixed" / RECORD).read_text())["lock"] == held
 
 
-<<<<<<< HEAD
 def test_a_text_cannot_be_locked(folder):
     with pytest.raises(UsageError, match=r"E2135.*a recipe that is not in a file has no lock"):
         write_lock(mergelang.load(RECIPE))
