@@ -469,3 +469,22 @@ def test_a_lock_keeps_a_revision_where_it_was_until_it_is_updated(hub, tmp_path)
     assert f"source hf:org/name = {second}\n" in (tmp_path / "x.merge.lock").read_text()
     written.run(frozen=True)
     assert (tmp_path / "out" / WEIGHTS).read_bytes() != merged
+
+
+def test_sources_on_the_hub_are_verified_at_the_commit_of_the_record(hub, tmp_path, capfd):
+    from mergelang.cli.app import main
+
+    first = hub.repo("org/name").refs["main"]
+    recipe(tmp_path, "hf:org/name", "model").run()
+    hub.repo("org/name").commit(write_model(tmp_path / "newer", seed=9))
+    words = ["verify", str(tmp_path / "out"), "--parents", "--rebuild", "all"]
+    assert main(words) == 0
+    weights = Hub({"org/name": first}).snapshot(HubName("org/name"), "x").folder / WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.resolve().write_bytes(data)
+    capfd.readouterr()
+    assert main(words) == 1
+    assert "error[E2122]: model.safetensors of the source `hf:org/name` is not what was merged" in (
+        capfd.readouterr().err
+    )

@@ -267,6 +267,11 @@ def storage(repo: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
 
 
+def place_of(name: HubName, commit: str) -> Path:
+    """Where the folder that a name says lies in the Hub's cache, at a commit, if it is there."""
+    return _folder(name.repo, commit) / name.subfolder
+
+
 def _folder(repo: str, commit: str) -> Path:
     return storage(repo) / "snapshots" / commit
 

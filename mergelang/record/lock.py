@@ -148,7 +148,7 @@ def locked_commits(path: Path, but: Collection[str] = ()) -> dict[str, str]:
     """The commits of a lock's sources on the Hub, by repository and revision as a recipe has them;
     without those of some sources.
 
-    None for a lock that cannot be read: that is told where a run is bound to it.
+    Empty for a lock that cannot be read: that is told where a run is bound to it.
     """
     try:
         facts = read_lock(path) or {}

@@ -14,7 +14,7 @@ from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.plan import Plan, plan
 from mergelang.record.again import recipe_of
 from mergelang.record.lineage import record_of
-from mergelang.record.sources import folder_of
+from mergelang.record.sources import commits_of, folder_of
 from mergelang.source import Source
 from mergelang.tensors import Extent
 
@@ -30,6 +30,7 @@ def rebuild(
     Raises InputError (E2101..E2103), RecipeError where the recipe no longer fits its sources,
     RunError where one cannot be read.
     """
+    from mergelang.run.fetch import fetch_sources
     from mergelang.run.recompute import recompute
 
     record = record_of(path, shown)
@@ -40,6 +41,7 @@ def rebuild(
         chosen = set(random.sample(range(len(tasks)), count))
         tasks = [task for number, task in enumerate(tasks) if number in chosen]
     problems, names = [], []
+    fetch_sources(planned)
     pairs = [(task, stored[task.name]) for task in tasks]
     for task, same in recompute(planned, pairs):
         names.append(task.name)
@@ -55,7 +57,10 @@ def plan_again(path: Path, record: Record, shown: str, given: Path | None) -> Pl
     """The plan of the output of a record, as it was made."""
     folder = folder_of(path, record, given)
     source = Source(f"recipe of {shown}", recipe_of(record, shown))
-    program = check(source, folder=folder, places=False, used=record["used"])
+    program = check(
+        source, folder=folder, places=False, used=record["used"], reached=True,
+        pins=commits_of(record),
+    )  # fmt: skip
     outputs = [each for each in program.outputs if each.text == record["output"]]
     if not outputs:
         raise InputError("E2103", path=shown)

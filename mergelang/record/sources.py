@@ -1,11 +1,14 @@
 """The sources of an output, found again on this machine from its record."""
 
 import os.path
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mergelang.errors import Diagnostic, InputError, RunError
+from mergelang.models.hub import place_of
 from mergelang.models.record import Record
-from mergelang.models.reference import parse_reference
+from mergelang.models.reference import hub_name, parse_reference
 from mergelang.record.lineage import record_of
 from mergelang.store import digests as store
 
@@ -35,10 +38,7 @@ def verify_sources(
     problems = []
     for parent in record["parents"]:
         source = parent["source"]
-        try:
-            place = parse_reference(source, folder).path
-        except InputError:
-            place = None
+        place = _place(parent, folder)
         if place is None or not place.exists():
             problems.append(Diagnostic("E2120", None, {"source": source, "folder": str(folder)}))
             continue
@@ -65,6 +65,28 @@ def verify_sources(
             if digest != f"{kind}:{read[str(file)]}":
                 problems.append(_changed(name, source))
     return len(wanted), problems
+
+
+def _place(parent: Mapping[str, Any], folder: Path) -> Path | None:
+    """Where a source lies on this machine: of the Hub in its cache, at the commit of the record."""
+    try:
+        reference = parse_reference(parent["source"], folder)
+    except InputError:
+        return None
+    if reference.hub is None:
+        return reference.path
+    commit = parent.get("commit")
+    return place_of(reference.hub, commit) if isinstance(commit, str) else None
+
+
+def commits_of(record: Record) -> dict[str, str]:
+    """The commits at which sources on the Hub were merged, by repository and revision."""
+    found = {}
+    for parent in record["parents"]:
+        source, commit = parent["source"], parent.get("commit")
+        if source.startswith("hf:") and isinstance(commit, str):
+            found[hub_name(source[3:], source).pinned] = commit
+    return found
 
 
 def _changed(name: str, source: str) -> Diagnostic:
