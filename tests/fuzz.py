@@ -21,10 +21,11 @@ from mergelang.check import check
 from mergelang.errors import InputError, MergelangError, RecipeError
 from mergelang.graph import build
 from mergelang.lang import format, parse
-from mergelang.models.checkpoint import INDEX, open_model
+from mergelang.models.checkpoint import open_model
 from mergelang.models.headers import read_header
 from mergelang.models.record import read_record
 from mergelang.models.reference import parse_reference
+from mergelang.models.weights import INDEX
 from mergelang.plan.plan import plan
 from mergelang.record.lock import read_lock
 from mergelang.source import Source

@@ -4,7 +4,8 @@ from mergelang.draw.charts import Row, bar, columns, shade, spark, strip, strip_
 from mergelang.draw.heat import CONFLICTS, COSINE, DIFFERENCE, cell_values, heat_lines, mixed
 from mergelang.draw.histogram import histogram_facts, histogram_lines
 from mergelang.measure import Histogram, Sums
-from mergelang.models.roles import layering_of, roles_of
+from mergelang.models.roles import roles_of
+from mergelang.models.towers import layering_of
 from mergelang.tensors import Inventory, TensorType
 
 
