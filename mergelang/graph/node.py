@@ -6,14 +6,15 @@ no search once nodes exist. Spans and names live in `Graph`, beside the nodes.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import networkx
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mergelang.check.mass import combine
 from mergelang.check.program import Destination, Program, Term
 from mergelang.check.schedule import ZERO, Schedule
 from mergelang.models.reference import Reference
+
+if TYPE_CHECKING:
+    import networkx
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,7 +80,7 @@ class Graph:
     """
 
     program: Program
-    dag: networkx.DiGraph
+    dag: "networkx.DiGraph"
     outputs: tuple[tuple[Destination, Node], ...]
     names: Mapping[Node, str]
 
@@ -138,6 +139,8 @@ def assemble(
     """The graph of everything under some outputs and named nodes."""
     outputs = tuple(outputs)
     roots = [*(node for _, node in outputs), *names]
+    import networkx
+
     dag = networkx.DiGraph()
     for node in postorder(roots, lambda node: node.inputs):
         dag.add_node(node)

@@ -7,8 +7,6 @@ key of every node that an operator looks at: a random mask does not depend on wh
 from collections.abc import Callable
 from typing import Any
 
-import networkx
-
 from mergelang.check.mass import combine
 from mergelang.check.schedule import ONE, ZERO, Arithmetic, Arms, Constant, Curve, Schedule
 from mergelang.graph.node import Graph, Interner, Node, assemble, postorder
@@ -117,6 +115,8 @@ def _same_places(one: Inventory | None, other: Inventory | None) -> bool:
 
 def _watched(graph: Graph) -> set[Node]:
     """The nodes whose keys operators get to see: their inputs, also through what only chooses."""
+    import networkx
+
     watched: set[Node] = set()
     for node in reversed(list(networkx.topological_sort(graph.dag))):
         if node.op == "affine":

@@ -3,8 +3,6 @@
 A graph that fails is a mistake of ours, never of a recipe: the error names the pass and the node.
 """
 
-import networkx
-
 from mergelang.check.schedule import ZERO, Arithmetic, Arms, Constant, Curve, Schedule, at
 from mergelang.graph.node import Graph, Node, postorder
 from mergelang.ops.registry import operators
@@ -29,6 +27,7 @@ class BrokenGraph(AssertionError):
 
 def verify(graph: Graph, made_by: str, before: Graph | None = None) -> None:
     """Raises BrokenGraph unless the graph is sound and its outputs weigh what they did `before`."""
+    import networkx
 
     def check(holds: bool, node: Node | None, problem: str) -> None:
         if not holds:

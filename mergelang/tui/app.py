@@ -16,32 +16,29 @@ from textual.widgets import ContentSwitcher, Footer
 from mergelang.api import load
 from mergelang.draw.operator_text import operator_text
 from mergelang.draw.units import counted
-from mergelang.errors import MergelangError, UsageError
+from mergelang.errors import MergelangError
 from mergelang.ops.registry import operators
 from mergelang.source import Source, Span
 from mergelang.tui import runner as runners
 from mergelang.tui.actions import ACTIONS, GRAPH, LINEAGE, MODEL, PLAN, RECIPE, RUN
+from mergelang.tui.following import Following
 from mergelang.tui.graph_page import GraphPage
 from mergelang.tui.heading import Heading
 from mergelang.tui.jobs import Jobs, reason
 from mergelang.tui.lineage_page import LineagePage
-from mergelang.tui.look import Look, Seen, look
+from mergelang.tui.look import Look, look
 from mergelang.tui.model_page import ModelPage
 from mergelang.tui.page import Page
 from mergelang.tui.palette import Everything
 from mergelang.tui.plan_page import PlanPage
-from mergelang.tui.progress import CACHED, CANCELLED, DONE, ENDED
+from mergelang.tui.progress import ENDED
 from mergelang.tui.recipe_page import RecipePage
 from mergelang.tui.run_page import RunPage
 from mergelang.tui.screens import Help, Leave, Pick, Told
 from mergelang.tui.theme import DARK, LIGHT
-from mergelang.tui.watch import Parts, Share, Watch
 
 RATE = 10
 """How often a second the view takes up what has come from threads and from the run."""
-
-WHOLE = (DONE, CACHED)
-"""States of an output whose folder is there."""
 
 WIDE = 110
 """Columns from which on panels stand side by side."""
@@ -57,7 +54,7 @@ output "out/merged" = mean(base, chat)
 """
 
 
-class View(App[None], inherit_bindings=False):
+class View(Following, App[None], inherit_bindings=False):
     """Shows a recipe (`path`, or none: a new one), a `model`, or a run that writes `attached`."""
 
     TITLE = "mergelang"
@@ -81,15 +78,12 @@ class View(App[None], inherit_bindings=False):
         self.saved = self.text = ""
         self.notes: tuple[Any, ...] = ()
         self.look = Look(Source("", ""))
-        self.runner: runners.Runner | None = None
-        self.watched: Watch | None = None
-        self.seen_of_run: Seen | None = None
-        self.plan_of_run: Any = None
-        self._parts: Parts | None = None
-        self._run_parts: Parts | None = None
         self._first = page or (MODEL if model else RUN if attached else RECIPE)
         self._model, self._attached = model, attached
-        self._light = light
+        # Before there are widgets, so that they are styled once.
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.theme = LIGHT.name if light else DARK.name
 
     def compose(self) -> ComposeResult:
         yield Heading(id="heading")
@@ -103,9 +97,6 @@ class View(App[None], inherit_bindings=False):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        for theme in (DARK, LIGHT):
-            self.register_theme(theme)
-        self.theme = LIGHT.name if self._light else DARK.name
         self.set_interval(1 / RATE, self._tick)
         if self._attached is not None:
             self._attach_to(self._attached)
@@ -140,7 +131,8 @@ class View(App[None], inherit_bindings=False):
                 # What was imported is a recipe that has not been written yet.
                 self.path, self.saved = self.path.with_suffix(".merge"), ""
         self.query_one(RecipePage).load(self.text)
-        self.check()
+        # The screen is painted first: what the check needs is loaded behind it.
+        self.call_after_refresh(self.check)
 
     @property
     def folder(self) -> Path:
@@ -196,139 +188,6 @@ class View(App[None], inherit_bindings=False):
         warned = len(self.look.diagnostics)
         said = counted(len(self.look.seen.program.outputs), "output")
         return (f"{said}, {counted(warned, 'warning')}", "warning") if warned else (said, "success")
-
-    # The run
-
-    @property
-    def has_run_going(self) -> bool:
-        return self.watched is not None and self.watched.state.phase not in ENDED
-
-    @property
-    def is_paused(self) -> bool:
-        return self.runner is not None and self.runner.paused
-
-    @property
-    def is_run_of_this(self) -> bool:
-        """Whether the run is one of the recipe that is shown."""
-        return (
-            self.watched is not None and self.seen_of_run is not None
-            and self.look.source.text == self._text_of_run
-        )  # fmt: skip
-
-    @property
-    def results(self) -> tuple[str, ...]:
-        """Folders that the run has written."""
-        if self.watched is None or self.runner is None:
-            return ()
-        states = list(self.watched.state.outputs.values())
-        paths = self.runner.outputs
-        return tuple(p for p, s in zip(paths, states, strict=False) if s.state in WHOLE)
-
-    @property
-    def reads(self) -> int:
-        """Bytes that a run of the recipe reads in all; 0 where that is not known yet."""
-        return self.look.plan.bytes_read if self.look.plan else 0
-
-    def share_of(self, box: str) -> Share | None:
-        """What a box takes of a run of the recipe, and how far it has come."""
-        if self._parts is None or self._parts.text != self.look.source.text:
-            return None
-        return self._parts.share(box, self.watched.done if self.is_run_of_this else {})
-
-    def share_of_run(self, box: str) -> Share | None:
-        """The same of the recipe that is being run, which may be another text by now."""
-        return self._run_parts.share(box, self.watched.done) if self._run_parts else None
-
-    _text_of_run = ""
-
-    def run_recipe(self) -> None:
-        """Saves the recipe and starts a run of it."""
-        if self.has_run_going:
-            return
-        if self.look.plan is None or self.look.source.text != self.text:
-            self.notify("it can run once it is right: f2 shows the mistakes", severity="warning")
-            return
-        if not self._save():
-            return
-        plan = self.look.plan
-        try:
-            self.runner = runners.start(
-                self.path, self.settings, [str(each.path) for each in plan.outputs]
-            )
-        except UsageError as error:
-            self._broke(error)
-            return
-        self._watch()
-        self._follow()
-        self.action_go(RUN)
-
-    def _attach_to(self, output: Path) -> None:
-        self.runner = runners.attach(output)
-        if self.path is None and self.runner.recipe and self.runner.recipe.is_file():
-            self.path = self.runner.recipe
-            self.settings = dict(self.runner.facts.get("settings", {}))
-        self._watch()
-
-    def _watch(self) -> None:
-        self.watched = Watch()
-        self.seen_of_run = self.plan_of_run = self._run_parts = None
-        self.query_one(RunPage).began()
-        self._hear()
-
-    def _follow(self) -> None:
-        """Takes the recipe as it stands for the one that is run."""
-        if self.look.plan is None:
-            return
-        self.seen_of_run, self.plan_of_run = self.look.seen, self.look.plan
-        self._text_of_run = self.look.source.text
-
-        def know(parts: Parts) -> None:
-            self._run_parts = parts
-            self._tell_run()
-
-        self._find_parts("parts of run", know)
-
-    def find_parts(self) -> None:
-        """Learns which tensors each node takes part in, on a thread; pages then hear of it."""
-        def know(parts: Parts) -> None:
-            self._parts = parts
-            self.page.heard()
-
-        if self._parts is None or self._parts.text != self.look.source.text:
-            self._find_parts("parts", know)
-
-    def _find_parts(self, job: str, then: Any) -> None:
-        text, seen, plan = self.look.source.text, self.look.seen, self.look.plan
-        if plan is not None:
-            self.jobs.start(job, lambda: Parts(seen.picture, plan, text), then, self._broke)
-
-    def _hear(self) -> None:
-        """Takes up what the run has said; looks after a process that ended without a word."""
-        alive = self.runner.is_alive
-        before = self.watched.state
-        for event in self.runner.heard():
-            self.watched.hear(event)
-        if not alive and self.watched.state.phase not in ENDED:
-            self._lost()
-        if self.watched.state is not before or not alive:
-            self._tell_run()
-
-    def _lost(self) -> None:
-        """The process is gone and has not said how it ended."""
-        runner = self.runner
-        if runner.was_interrupted:
-            self.watched.lost("interrupted", CANCELLED)
-        elif runner.diagnostics:
-            self.watched.lost(runner.diagnostics[-1]["message"])
-        else:
-            said = runner.errors.splitlines()[-1:] or ["the process of the run has ended"]
-            self.watched.lost(said[0])
-
-    def _tell_run(self) -> None:
-        for page in self.query(Page):
-            page.heard()
-        self.query_one(Heading).refresh()
-        self.refresh_bindings()
 
     # From page to page
 

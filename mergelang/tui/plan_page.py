@@ -23,7 +23,7 @@ from mergelang.tui.progress import track
 from mergelang.tui.slider import Slider
 from mergelang.wording import render
 
-BAR = 24
+BAR = 20
 
 
 class PlanPage(Page):
@@ -136,7 +136,7 @@ def machine_text(plan: Plan) -> Text:
     """Memory and disk that a run needs, against what there is."""
     least, there = minimum_memory(plan), machine_memory()
     needed = max(least, MEMORY)
-    rows = [("memory", needed, there, "this machine's")]
+    rows = [("memory", needed, there, "there")]
     for folder, wanted, free in disks(plan):
         rows.append((f"disk of {_short(folder)}", wanted, free, "free"))
     width = max(len(row[0]) for row in rows)
@@ -152,7 +152,7 @@ def machine_text(plan: Plan) -> Text:
 
 def _short(folder: Path) -> str:
     text = str(folder)
-    return text if len(text) <= 24 else f"…{text[-23:]}"
+    return text if len(text) <= 18 else f"…{text[-17:]}"
 
 
 def machine_memory() -> int:
