@@ -186,7 +186,7 @@ HEAVY = {"torch", "textual", "transformers", "numpy", "rich", "safetensors"}
     ("words", "unused"),
     [
         (["--help"], {"argparse", "lark", "networkx", "importlib.metadata"}),
-        (["check", "mix.merge"], set()),
+        (["check", "mix.merge"], {"networkx"}),
         (["fmt", "--check", "mix.merge"], {"networkx"}),
         (["plan", "mix.merge"], set()),
         (["graph", "mix.merge"], set()),
