@@ -5,6 +5,7 @@ Without colours, so that what can only be told by colour is told as missing.
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ SMALL, LARGE = (80, 24), (160, 50)
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    return write_models(tmp_path)
+def recipe():
+    """In a folder whose path is of the same, short length everywhere: it is part of what is seen."""
+    with tempfile.TemporaryDirectory(prefix="view-", dir="/tmp") as folder:
+        yield write_models(Path(folder))
 
 
 def check(name: str, shown: list[str], recipe: Path) -> None:
