@@ -141,7 +141,6 @@ def test_a_run_is_cancelled_and_goes_on_where_it_stopped(recipe, gate):
     assert (recipe.parent / "out" / "steered").is_dir()
 
 
-@pytest.mark.skip(reason="the question over a running page is not drawn: to be mended")
 def test_a_run_goes_on_when_the_view_is_left_and_is_come_back_to(recipe, gate):
     async def begin(view, pilot):
         await pilot.press("f5", "r")
@@ -161,7 +160,6 @@ def test_a_run_goes_on_when_the_view_is_left_and_is_come_back_to(recipe, gate):
     assert (recipe.parent / "out" / "steered").is_dir()
 
 
-@pytest.mark.skip(reason="the question over a running page is not drawn: to be mended")
 def test_leaving_may_cancel_the_run(recipe, gate):
     async def script(view, pilot):
         await pilot.press("f5", "r")

@@ -172,18 +172,18 @@ class Leave(ModalScreen[str | None]):
 
     def __init__(self, running: bool, changed: bool):
         super().__init__()
-        self._running, self._changed = running, changed
+        self._going, self._unsaved = running, changed
 
     def compose(self) -> ComposeResult:
         text = Text()
-        if self._running:
+        if self._going:
             text.append("A run is going on.\n\n")
             text.append("  g  ", "bold cyan")
             text.append("leave; the run goes on. Come back to it with\n")
             text.append("     mergelang tui --attach OUTPUT\n", "bold")
             text.append("  c  ", "bold cyan").append("cancel the run and leave\n")
-        if self._changed:
-            text.append("\n" * self._running + "The recipe has changes that are not saved.\n\n")
+        if self._unsaved:
+            text.append("\n" * self._going + "The recipe has changes that are not saved.\n\n")
             text.append("  s  ", "bold cyan").append("save and leave\n")
             text.append("  d  ", "bold cyan").append("leave without them\n")
         text.append("\nescape  ", "bold cyan").append("stay")
@@ -192,6 +192,6 @@ class Leave(ModalScreen[str | None]):
             yield Static(text, markup=False)
 
     def action_take(self, how: str) -> None:
-        possible = {"save": self._changed, "cancel": self._running}
+        possible = {"save": self._unsaved, "cancel": self._going}
         if possible.get(how, True):
             self.dismiss(how)
