@@ -22,7 +22,7 @@ SMALL, LARGE = (80, 24), (160, 50)
 
 @pytest.fixture
 def recipe():
-    """In a folder whose path is of the same, short length everywhere: it is part of what is seen."""
+    """In a folder whose path is of one length everywhere: it is part of what is seen."""
     with tempfile.TemporaryDirectory(prefix="view-", dir="/tmp") as folder:
         yield write_models(Path(folder))
 

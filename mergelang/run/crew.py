@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from mergelang.errors import Cancelled, RunError
-from mergelang.run.workers import Control, Load, Result, Work, finish
+from mergelang.run.workers import Load, Team, finish
 
 CHUNK = 1 << 24
 """Bytes of output that a process takes at a time, unless one tensor is larger."""
@@ -35,25 +35,14 @@ def can_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1
 
 
-class Crew:
-    """Runs jobs in forked processes. Made and called as `workers.Pool` is."""
+class Crew(Team):
+    """Runs jobs in forked processes."""
 
-    def __init__(
-        self,
-        loads: Sequence[Load],
-        make: Callable[[int], Work],
-        machine: Callable[[], Any],
-        count: int,
-        done: Callable[[Result], None],
-        control: Control,
-        budget: int = 0,
-        tick: Callable[[], None] = lambda: None,
-    ):
-        self._loads, self._make, self._machine = loads, make, machine
-        self._done, self._control, self._budget, self._tick = done, control, budget, tick
-        self._chunks = _chunks(loads)
-        self._page = np.frombuffer(mmap.mmap(-1, 8 * (1 + count)), dtype=np.uint64)
-        self._count = min(count, len(self._chunks))
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self._chunks = _chunks(self._loads)
+        self._count = min(self._count, len(self._chunks))
+        self._page = np.frombuffer(mmap.mmap(-1, 8 * (1 + self._count)), dtype=np.uint64)
         self._given: dict[Connection, list[tuple[int, ...]]] = {}
         self._processes: dict[Connection, int] = {}
 
@@ -67,7 +56,6 @@ class Crew:
         return tuple(self._processes.values())
 
     def run(self) -> None:
-        """Returns when all jobs are done; raises the first failure of any process."""
         gc.freeze()  # what is shared stays shared: a collection would write to all of it
         try:
             for number in range(self._count):
@@ -148,9 +136,7 @@ class Crew:
         if not self._chunks:
             return
         held = [self._holds(each) for chunks in self._given.values() for each in chunks]
-        if held and sum(held) + self._holds(self._chunks[0]) > self._budget and any(
-            (*held, self._holds(self._chunks[0]))
-        ):
+        if held and sum(held) + self._holds(self._chunks[0]) > self._budget:
             return
         chunk = self._chunks.pop(0)
         self._given[to].append(chunk)

@@ -16,13 +16,14 @@ from mergelang.plan.origin import Seal
 from mergelang.plan.plan import CACHED, COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
 from mergelang.run import events
 from mergelang.run.cached import Prepared, drop, publish, worth_a_look
+from mergelang.run.compiler import library
 from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
 from mergelang.run.reduce import UNIT
 from mergelang.run.resume import head, inputs_of, refuse_changed, tasks_left
-from mergelang.run.workers import Control, Pool, Result, Work
+from mergelang.run.workers import Control, Pool, Result, Team, Work
 from mergelang.run.writer import EVENTS, Folder
 from mergelang.wording import message
 
@@ -97,6 +98,7 @@ def execute(
     )  # fmt: skip
     files = Files()
     try:
+        library()  # is built now where it has to be, once for all workers
         run.prepare()
         for output in plan.outputs:
             if output.current:
@@ -120,14 +122,14 @@ class _Run:
     """The state of one run that its outputs share."""
 
     def __init__(
-        self, plan: Plan, memory: int, block: int, team: type[Pool] | type[Crew], threads: int,
+        self, plan: Plan, memory: int, block: int, team: type[Team], threads: int,
         listener: events.Listener, control: Control, fresh: bool,
     ):  # fmt: skip
         self.plan, self.memory, self.block, self.fresh = plan, memory, block, fresh
         self._team, self._threads = team, threads
         self._listener, self.control = listener, control
         self._telling, self._log = Lock(), events.Log()
-        self._workers: Pool | Crew | None = None
+        self._workers: Team | None = None
         self._memory = resident()
         self._read = 0  # by the workers of outputs that are done
         self.bytes_written = 0
@@ -310,5 +312,8 @@ def resident(*workers: int) -> int:
 
 
 def _private(process: int) -> int:
-    with open(f"/proc/{process}/smaps_rollup") as file:
-        return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Private"))
+    try:
+        with open(f"/proc/{process}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Private"))
+    except OSError:  # it has just ended
+        return 0

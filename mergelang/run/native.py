@@ -177,6 +177,7 @@ class Runner:
         self._raw: list[np.ndarray] = []
         self.stored = np.empty(block, np.uint16)
         self._bound: tuple[Any, ...] = (None,)
+        self._held: dict[tuple[str, int], torch.Tensor] = {}
         self._tensor: Any = None
 
     def bind(self, made: Program, stream: Callable[[Draw], bytes], tensor: Any) -> None:
@@ -196,6 +197,7 @@ class Runner:
             steps["high"][row] = int.from_bytes(name[8:], "little")
 
     def _make_ready(self, made: Program) -> None:
+        self._held.clear()
         floats, moves = self._addresses(made.blocks, made.full[0], BLOCK)
         bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK)
         while len(self._raw) < len(made.loads):
@@ -229,7 +231,8 @@ class Runner:
             short = self._short.ctypes.data
         while len(buffers) < len(full):
             buffers.append(torch.empty(self._block, dtype=dtype))
-        whole = {slot: buffer for slot, buffer in zip(sorted(full), buffers, strict=False)}
+        whole = dict(zip(sorted(full), buffers, strict=False))
+        self._held.update({(kind, slot): buffer for slot, buffer in whole.items()})
         begin = [
             whole[i].data_ptr() if i in whole else short + i * STRIP * width for i in range(count)
         ]
@@ -238,8 +241,7 @@ class Runner:
 
     def given(self, made: Program, number: int, count: int) -> torch.Tensor:
         """The block for the step `given[number]`."""
-        slot = made.blocks - len(made.given) + number
-        return self._whole[sorted(made.full[0]).index(slot)][:count]
+        return self._held[BLOCK, made.blocks - len(made.given) + number][:count]
 
     def raw(self, number: int, count: int) -> np.ndarray:
         """The bytes for the step `loads[number]`."""
@@ -265,9 +267,7 @@ class Runner:
 
     def results(self, made: Program, count: int) -> list[torch.Tensor]:
         """The blocks and masks of the targets, after a run."""
-        order = {BLOCK: sorted(made.full[0]), MASK: sorted(made.full[1])}
-        pools = {BLOCK: self._whole, MASK: self._masks}
-        return [pools[kind][order[kind].index(slot)][:count] for kind, slot in made.results]
+        return [self._held[each][:count] for each in made.results]
 
 
 def splits(made: Program, start: int) -> bool:

@@ -104,12 +104,13 @@ class Control:
             raise Cancelled("E0906")
 
 
-class Pool:
-    """Runs jobs on `count` threads, each with a machine of its own.
+class Team:
+    """What runs the jobs of an output: `Pool` on threads, `crew.Crew` in processes.
 
-    `loads` says of each job what it holds and writes, `make(number)` opens it; jobs are open
-    together only while what they hold fits `budget`. `done(result)` is called once for each, one at
-    a time; `tick()` a few times a second from the calling thread.
+    `loads` says of each job what it holds and writes, `make(number)` opens it, on one of `count`
+    workers with a `machine()` of its own; jobs are open together only while what they hold fits
+    `budget`. `done(result)` is called once for each, one at a time; `tick()` a few times a second
+    from the calling thread.
     """
 
     processes: tuple[int, ...] = ()
@@ -125,15 +126,29 @@ class Pool:
         budget: int = 0,
         tick: Callable[[], None] = lambda: None,
     ):
-        self._jobs: Iterator[tuple[int, Load]] = iter(enumerate(loads))
-        self._make = make
-        self._budget, self._held = budget, 0
-        self._tick = tick
+        self._loads, self._make, self._machine, self._count = loads, make, machine, count
+        self._done, self._control, self._budget, self._tick = done, control, budget, tick
+
+    @property
+    def bytes_read(self) -> int:
+        """By all workers so far."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Returns when all jobs are done; raises the first failure of any worker."""
+        raise NotImplementedError
+
+
+class Pool(Team):
+    """Runs jobs on threads."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self._jobs: Iterator[tuple[int, Load]] = iter(enumerate(self._loads))
+        self._held = 0
         self._next: tuple[int, Load] | None = None
         self._opening = False
-        self._done = done
-        self._control = control
-        self._machines = [machine() for _ in range(count)]
+        self._machines = [self._machine() for _ in range(self._count)]
         self._ready: deque[tuple[Work, int]] = deque()
         self._left: dict[int, int] = {}
         self._open: dict[int, tuple[int, Load]] = {}
@@ -147,7 +162,6 @@ class Pool:
         return sum(machine.bytes_read for machine in self._machines)
 
     def run(self) -> None:
-        """Returns when all jobs are done; raises the first failure of any thread."""
         try:
             for machine in self._machines:
                 Thread(target=self._work, args=(machine,), daemon=True).start()
