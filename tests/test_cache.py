@@ -97,6 +97,42 @@ def test_a_cheap_step_after_a_costly_one_changes_and_the_costly_one_is_not_done_
     assert weights(folder) == found
 
 
+def test_of_nested_calls_the_outer_one_is_kept_though_the_inner_one_was_there(folder, monkeypatch):
+    inner = "iso_c(a - base, b - base)"
+    run(recipe(folder, f"base + {inner}"), cache="all")
+    nested = recipe(folder, f"base + 0.5 * iso_c({inner}, b - base)")
+    called = calls(monkeypatch)
+    run(nested, cache="all")
+    assert called == [KERNEL] * 4
+    assert [each.what for each in Blobs().entries()].count(KERNEL) == 8
+    called.clear()
+    nested = recipe(folder, f"base + 0.4 * iso_c({inner}, b - base)")
+    run(nested, cache="all")
+    assert called == []
+    found = weights(folder)
+    run(nested, fresh=True, cache="none")
+    assert weights(folder) == found
+
+
+def test_sums_after_a_stored_value_are_added_up_as_without_it(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(cached, "MOMENT", 0)
+    monkeypatch.setattr(rates, "FUNCTION", 1e-3)
+    rng = np.random.default_rng(1)
+    for name in ("base", "a", "b"):
+        tensors = {f"w{i}": (rng.normal(size=(60, 700)), "F64") for i in range(8)}
+        write_arrays(tmp_path / name, tensors)
+    pruned = "della(a, density: 0.5, base: base) - base"  # ranks within rows, so rows stay together
+    made = recipe(tmp_path, f"slerp(base + iso_c({pruned}, b - base), b, t: 0.3)")
+    run(made, cache="all")
+    assert all(task.rows for task in made.plan(fresh=True).outputs[0].tasks)
+    found = weights(tmp_path)
+    monkeypatch.setattr(cached.Cache, "keeps_tensor", lambda *_: False)
+    called = calls(monkeypatch)
+    run(made, fresh=True, cache="all")
+    assert called == []
+    assert weights(tmp_path) == found
+
+
 def test_a_value_is_found_by_what_it_is_made_of_and_not_by_where_it_stands(folder, monkeypatch):
     run(recipe(folder))
     called = calls(monkeypatch)

@@ -114,7 +114,7 @@ def _calls(task: Task, calls: tuple[Expr, ...], cache: Cache, blobs: Blobs) -> T
             found[expr] = entry
         elif cache.keeps(expr, task):
             new.append(expr)
-    passes, reads, _ = cost(substituted(task.root, found), task.type)
+    passes, reads, _ = cost(substitutes(task.root, found)[task.root], task.type)
     return task._replace(
         passes=passes, reads=reads, stored=len(found),
         keeps=task.keeps + len(new) * value_type(task).nbytes,
@@ -128,8 +128,8 @@ def calls_of(root: Expr) -> tuple[Expr, ...]:
     return tuple(expr for expr in order(root) if expr.op == "whole")
 
 
-def substituted(root: Expr, found: Mapping[Expr, Entry]) -> Expr:
-    """An expression that reads some of its values from the store."""
+def substitutes(root: Expr, found: Mapping[Expr, Entry]) -> dict[Expr, Expr]:
+    """What stands for an expression and each below it where some values come from the store."""
     made: dict[Expr, Expr] = {}
     for expr in order(root):
         if expr in found:
@@ -137,7 +137,7 @@ def substituted(root: Expr, found: Mapping[Expr, Entry]) -> Expr:
         else:
             args = tuple(made[arg] for arg in expr.args)
             made[expr] = expr if args == expr.args else make(expr.kind, expr.op, args, expr.attr)
-    return made[root]
+    return made
 
 
 def value_type(task: Task) -> TensorType:

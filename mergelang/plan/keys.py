@@ -70,14 +70,15 @@ def value_key(
 ) -> str | None:
     """The key of the value that an expression has within a task's tensor; None as above.
 
-    The type is that of the value: an expression does not know its shape by itself.
+    The type is that of the value: an expression does not know its shape by itself. Nor does it know
+    how the task's blocks keep rows together, on which the last digits of sums hang.
     """
     written = _written(expr, task.makers)
     try:
         _, leaves = _bound(written.extents, written.names, task.binding, digests)
     except _NoDigest:
         return None
-    return _digest(f"value {type}", written.text, *leaves, *_arithmetic(written))
+    return _digest(f"value {type} {task.rows}", written.text, *leaves, *_arithmetic(written))
 
 
 def _arithmetic(written: "_Written") -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from mergelang.plan.cached import (
     Cache,
     calls_of,
     paths,
-    substituted,
+    substitutes,
     value_type,
     work,
 )  # fmt: skip
@@ -39,10 +39,10 @@ class Prepared:
 
     def __init__(self, cache: Cache, task: Task):
         self._cache, self._task, self._blobs = cache, task, cache.blobs
-        self._keys = {expr: cache.key(expr, task) for expr in calls_of(task.root)}
+        keys = {expr: cache.key(expr, task) for expr in calls_of(task.root)}
         self.dropped = 0
         found = {}
-        for expr, key in self._keys.items():
+        for expr, key in keys.items():
             there = self._blobs.find(key)
             began = time.perf_counter()
             entry = there and self._blobs.checked(key)
@@ -50,7 +50,10 @@ class Prepared:
                 rates.note(READ, time.perf_counter() - began, entry.size)
                 found[expr] = entry
             self.dropped += there is not None and entry is None
-        self.root = substituted(task.root, found)
+        made = substitutes(task.root, found)
+        self.root = made[task.root]
+        # A call on a value that is there is another expression, and has the key that it had.
+        self._keys = {made[expr]: key for expr, key in keys.items()}
 
     def keep(self, expr: Expr, value: torch.Tensor, seconds: float) -> None:
         rates.note(expr.attr[0], seconds, work(expr, self._task.type))

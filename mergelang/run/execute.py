@@ -276,7 +276,7 @@ class _Run:
             return Job(
                 task.name, stored.root if stored else task.root, task.type, sink,
                 block=self.block, files=files, binding=task.binding,
-                allow_nonfinite=allow_nonfinite, keep=stored and stored.keep,
+                allow_nonfinite=allow_nonfinite, rows=task.rows, keep=stored and stored.keep,
                 dropped=stored.dropped if stored else 0,
             )  # fmt: skip
         if task.action in (KEEP, CACHED, RESUME):

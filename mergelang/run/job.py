@@ -39,7 +39,9 @@ class Sink(Protocol):
 class Job:
     """The evaluation of `root` into a tensor of type `type`, whose bytes go to `sink`.
 
-    `keep` is told the values of calls on whole tensors; `dropped` is handed on in the result.
+    `rows` are the elements of a block where rows stay together, if they are not those of `root`: of
+    one that reads values from the store, those that it has without, since sums hang on them. `keep`
+    is told the values of calls on whole tensors; `dropped` is handed on in the result.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class Job:
         files: Files,
         binding: Binding = UNBOUND,
         allow_nonfinite: bool = False,
+        rows: int | None = None,
         keep: Keep | None = None,
         dropped: int = 0,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
         self.binding = binding
-        self._rows = row_block(root, type)
+        self._rows = row_block(root, type) if rows is None else rows
         self.block = self._rows or block
         self.files = files
         self.count = type.count
