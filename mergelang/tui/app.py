@@ -103,7 +103,8 @@ class View(Following, App[None], inherit_bindings=False):
         self._load()
         if self._model is not None:
             self.open_model(self._model)
-        self.call_after_refresh(self.page.entered)
+        # Whichever page it is by then: a key may have come first.
+        self.call_after_refresh(lambda: self.page.entered())
 
     @property
     def is_wide(self) -> bool:
@@ -113,6 +114,8 @@ class View(Following, App[None], inherit_bindings=False):
         self.screen.set_class(self.is_wide, "wide")
 
     def _tick(self) -> None:
+        if not self.is_running:
+            return  # Its pages are being taken down.
         self.jobs.drain()
         if self.watched is not None and self.watched.state.phase not in ENDED:
             self._hear()
