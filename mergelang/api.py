@@ -1,13 +1,12 @@
 """The Python interface: load a recipe, check it, plan it, run it. The faces stand on it too."""
 
-import gc
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergelang.errors import Diagnostic, RecipeError, UsageError
+from mergelang.garbage import uncollected
 from mergelang.source import Source
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Recipe:
         """
         from mergelang.check import check
 
-        with _no_collection():
+        with uncollected():
             program = check(
                 self.source, folder=self.folder, settings=self.settings, sources=sources,
                 reached=reached, pins=self._pinned(moving), allow_pickle=self.allow_pickle,
@@ -109,7 +108,7 @@ class Recipe:
             problems = check_outputs(chosen, program.checkpoints)
             if problems:
                 raise RecipeError(problems)
-        with _no_collection():
+        with uncollected():
             made = plan(build(replace(program, outputs=chosen)))
             made = with_warnings(made if fresh else with_current(with_previous(made)))
             return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
@@ -167,19 +166,6 @@ class Recipe:
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Tables of a hundred thousand tensors are no garbage: looking for some takes a third of the
-    time that they take."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def load(

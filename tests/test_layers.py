@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mergelang"
 
-BASE = {"errors", "files", "source", "tensors", "wording"}
+BASE = {"errors", "files", "garbage", "source", "tensors", "wording"}
 CORE = {"lang", "ops", "models", "store"}
 ALLOWED: dict[str, set[str]] = {
     "errors": {"source", "wording"},
     "files": set(),
+    "garbage": set(),
     "source": set(),
     "tensors": set(),
     "wording": {"errors", "source"},

@@ -4,7 +4,7 @@ A `Term` is a model-valued expression whose names are resolved, whose options ar
 range, whose mass is known. Terms share: a `let` used twice is one object.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,19 @@ class Term:
     def __repr__(self) -> str:
         """One level only: terms share, so all of them would be written again and again."""
         return f"{self.op}({', '.join(each.op for each in self.inputs)})"
+
+
+def walk(
+    term: Term, below: Callable[[Term], Sequence[Term]] = lambda term: term.inputs
+) -> Iterator[Term]:
+    """A term and all below it, each once, before what is below it, in the order of the text."""
+    stack, seen = [term], set()
+    while stack:
+        each = stack.pop()
+        if each not in seen:
+            seen.add(each)
+            yield each
+            stack += reversed(below(each))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from mergelang.check.alignment import Alignment, Rule
-from mergelang.check.program import Term
+from mergelang.check.program import Term, walk
 from mergelang.check.report import Report
 from mergelang.check.schedule import ZERO
 from mergelang.check.suggest import listed
@@ -170,44 +170,21 @@ class _Ready:
 
 def _donors(term: Term, vocabularies: Vocabularies) -> list[Term]:
     """The sources that give a config to some part of a term, and may give nothing else."""
-    found: list[Term] = []
-    seen: set[int] = set()
-    stack = [term]
-    while stack:
-        each = stack.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            found += [each] if each.op == "source" else []
-            stack += vocabularies.below(each)
-            stack += [each.donor] if each.donor is not None else []
-    return found
+    def below(each: Term) -> tuple[Term, ...]:
+        return vocabularies.below(each) + ((each.donor,) if each.donor is not None else ())
+
+    return [each for each in walk(term, below) if each.op == "source"]
 
 
 def _parts(term: Term, vocabularies: Vocabularies, *ops: str) -> list[Term]:
     """The parts of a term, and itself, that are one of these operations."""
-    found: list[Term] = []
-    seen: set[int] = set()
-    stack = [term]
-    while stack:
-        each = stack.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            found += [each] if each.op in ops else []
-            stack += vocabularies.below(each)
-    return found
+    return [each for each in walk(term, vocabularies.below) if each.op in ops]
 
 
 def _bases(term: Term, vocabularies: Vocabularies) -> list[Term]:
     """The sources that task vectors are taken from, and those that stand as `base:`."""
     found: list[Term] = []
-    seen: set[int] = set()
-    stack = [term]
-    while stack:
-        each = stack.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        stack += each.inputs
+    for each in walk(term):
         if each.op == "from_base":
             base = each.inputs[0]
         elif each.op == "sub" and each.mass == ZERO:

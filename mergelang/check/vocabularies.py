@@ -8,7 +8,7 @@ and parsed only where their files differ.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from mergelang.check.program import Destination, Term
+from mergelang.check.program import Destination, Term, walk
 from mergelang.check.schedule import matches
 from mergelang.check.suggest import counted, listed
 from mergelang.models.checkpoint import Checkpoint
@@ -53,17 +53,13 @@ class Vocabularies:
 
     def sources(self, term: Term) -> list[Term]:
         """The sources under a term, each model once, in the order of the text."""
+        def below(each: Term) -> tuple[Term, ...]:
+            return self.below(each)[: 1 if each.op == "retokenize" else None]
+
         found: dict[Reference, Term] = {}
-        seen: set[int] = set()
-        stack = [term]
-        while stack:
-            each = stack.pop()
-            if id(each) in seen:
-                continue
-            seen.add(id(each))
+        for each in walk(term, below):
             if each.op == "source":
                 found.setdefault(each.options["reference"], each)
-            stack += reversed(self.below(each)[: 1 if each.op == "retokenize" else None])
         return list(found.values())
 
     def meet(self, term: Term, inputs: "Sequence[Input]") -> None:

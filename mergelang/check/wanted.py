@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from mergelang.check import mass as masses
-from mergelang.check.program import Term
+from mergelang.check.program import Term, walk
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant
 from mergelang.check.suggest import show
@@ -96,7 +96,7 @@ class Wanted:
 
     def _base(self, term: Term) -> str:
         """The model that a task vector was most likely taken from."""
-        for each in _walk(term):
+        for each in walk(term):
             if each.op == "sub" and each.inputs[1].mass == ONE:
                 return self._called(each.inputs[1])
         return self._known("base") or "base"
@@ -126,17 +126,6 @@ def _summands(term: Term) -> list[Term]:
     if term.op == "add":
         return [part for each in term.inputs for part in _summands(each)]
     return [term]
-
-
-def _walk(term: Term) -> list[Term]:
-    found, stack, seen = [], [term], set()
-    while stack:
-        each = stack.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            found.append(each)
-            stack.extend(reversed(each.inputs))
-    return found
 
 
 def _wrapped(text: str) -> str:

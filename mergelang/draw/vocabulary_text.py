@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mergelang.check.program import Term
+from mergelang.check.program import Term, walk
 from mergelang.draw.units import counted
 from mergelang.graph.node import Graph
 from mergelang.plan.plan import OutputPlan
@@ -60,19 +60,15 @@ def vocabulary_report(graph: Graph, output: OutputPlan) -> dict[str, Any]:
 
 def aligned_terms(term: Term) -> list[Term]:
     """The aligned models under a term, in the order of the text."""
+    def below(each: Term) -> tuple[Term, ...]:
+        if "alignment" in each.options:
+            return ()
+        return each.inputs + tuple(one for one in each.policy.values() if isinstance(one, Term))
+
     found: dict[int, Term] = {}
-    seen: set[int] = set()
-    stack = [term]
-    while stack:
-        each = stack.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
+    for each in walk(term, below):
         if "alignment" in each.options:
             found.setdefault(each.options["alignment"].own, each)
-        else:
-            policy = [one for one in each.policy.values() if isinstance(one, Term)]
-            stack += reversed([*each.inputs, *policy])
     return list(found.values())
 
 

@@ -5,11 +5,9 @@ sentencepiece; added tokens stand in tokenizer.json, tokenizer_config.json and a
 Nothing is encoded here, and no tokenizer library is needed.
 """
 
-import gc
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -19,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from mergelang.errors import InputError
+from mergelang.garbage import uncollected
 
 VOCABULARIES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model",
@@ -156,7 +155,7 @@ class Tokenizer:
 
     def _json(self, name: str) -> Any:
         try:
-            with _uncollected():
+            with uncollected():
                 found = json.loads(self._bytes(name))
             if isinstance(found, dict):
                 return found
@@ -214,15 +213,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             break
         shift += 7
     return value, at
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the collector of garbage, which walks a growing tree again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mergelang.check.config import config_of, source_of
-from mergelang.check.program import Destination, Term
+from mergelang.check.program import Destination, Term, walk
 from mergelang.graph.node import Graph, Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
@@ -214,16 +214,9 @@ def _task(node: Node, name: str, type: TensorType, lowering: Lowering) -> Task:
 def _dropped(term: Term) -> dict[str, int]:
     """Reasons and counts of the input tensors that do not reach the output, over all its terms."""
     reasons: dict[str, int] = {}
-    seen: set[int] = set()
-    stack = [term]
-    while stack:
-        each = stack.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
+    for each in walk(term):
         for reason, names in each.dropped.items():
             reasons[reason] = reasons.get(reason, 0) + len(names)
         for reason, count in (each.layout.dropped if each.layout else {}).items():
             reasons[reason] = reasons.get(reason, 0) + count
-        stack.extend(each.inputs)
     return reasons
