@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mergelang.run.compiler import library
+from tests.checkpoints import write_model
+
 PACKAGE = Path(__file__).parent.parent / "mergelang"
 
 BASE = {"errors", "files", "garbage", "source", "tensors", "wording"}
@@ -102,6 +105,19 @@ def test_importing_the_package_loads_nothing_of_the_engine():
 def test_the_operators_and_their_signatures_need_no_torch():
     modules = loaded("from mergelang.ops.registry import operators; operators()")
     assert not modules & {"torch", "numpy", "lark", "networkx"}
+
+
+@pytest.mark.parametrize("operator", ["linear(a, b)", "dare_ties(a, b, base: c, density: 0.5)"])
+def test_a_merge_element_by_element_needs_no_torch(operator, tmp_path):
+    if library() is None:
+        pytest.skip("no C compiler")
+    lines = [f'model {name} = "{write_model(tmp_path / name, seed=1)}"\n' for name in "abc"]
+    (tmp_path / "x.merge").write_text(f'{"".join(lines)}output "out" = {operator}\n')
+    modules = loaded(
+        f"import mergelang; mergelang.load({str(tmp_path / 'x.merge')!r}).run(processes=False)"
+    )
+    assert "mergelang.run.native" in modules
+    assert "torch" not in modules
 
 
 def test_the_command_line_starts_without_the_engine():

@@ -24,7 +24,8 @@ def pair(request, tmp_path) -> tuple[e.Value, e.Value]:
     for name in ("x", "y"):
         numbers = rng.standard_normal(COUNT).astype(np.float32)
         numbers[:2000] = 0
-        numbers[2000:3000] *= 1e-39
+        numbers[2000:2500] *= 1e-39
+        numbers[2500:3000] *= 1e-6  # subnormal in float16
         numbers[3000:9000] = np.round(numbers[3000:9000], 1)
         if request.param == "BF16":
             raw = (numbers.view(np.uint32) >> 16).astype(np.uint16)
@@ -64,6 +65,26 @@ def test_the_built_code_and_the_kernels_of_torch_give_the_same_bytes(
     built = evaluate(root, kind, block=1 << 15, allow_nonfinite=name == "large")
     monkeypatch.setattr(native, "library", lambda: None)
     assert evaluate(root, kind, block=1 << 16, allow_nonfinite=name == "large") == built
+
+
+def test_float16_is_read_and_rounded_as_numpy_does(tmp_path):
+    """All of it, and what lies between and halfway between two of it."""
+    halves = np.arange(1 << 15, dtype=np.uint16)
+    halves = np.concatenate([halves, halves | 0x8000]).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    bits = halves.astype(np.float32).view(np.uint32)
+    between = np.concatenate([bits + each for each in (0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF)])
+    numbers = np.concatenate([between.view(np.float32), np.float32(2.0**-26) * np.arange(99)])
+    numbers = np.abs(numbers[np.abs(numbers) < 65519]).astype(np.float32)
+    numbers = np.concatenate([numbers, -numbers])
+    for name, stored, wanted, dtype in (
+        ("read", halves, halves.astype(np.float32), "F32"),
+        ("written", numbers, numbers.astype(np.float16), "F16"),
+    ):
+        (tmp_path / name).write_bytes(stored.tobytes())
+        kind = TensorType({2: "F16", 4: "F32"}[stored.itemsize], stored.shape)
+        x = e.load(Extent(str(tmp_path / name), 0, kind), b"x", e.Context(7, "w", kind))
+        assert evaluate((x * 1.0).expr, TensorType(dtype, stored.shape)) == wanted.tobytes()
 
 
 def test_numbers_that_are_not_finite_are_found_and_let_through_as_the_kernels_do(

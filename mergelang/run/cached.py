@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from mergelang.ops.expr import Expr
 from mergelang.plan.cached import (
@@ -55,12 +55,12 @@ class Prepared:
         # A call on a value that is there is another expression, and has the key that it had.
         self._keys = {made[expr]: key for expr, key in keys.items()}
 
-    def keep(self, expr: Expr, value: torch.Tensor, seconds: float) -> None:
+    def keep(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
         rates.note(expr.attr[0], seconds, work(expr, self._task.type))
         key = self._keys.get(expr)
-        if key and self._cache.keeps(expr, self._task) and bool(torch.isfinite(value).all()):
+        if key and self._cache.keeps(expr, self._task) and np.isfinite(value).all():
             began = time.perf_counter()
-            data = memoryview(value.numpy())
+            data = memoryview(value)
             type = value_type(self._task)
             if self._blobs.put(key, type, data, expr.attr[0], seconds):
                 rates.note(WRITE, time.perf_counter() - began, type.nbytes)

@@ -1,5 +1,5 @@
-"""Worker processes: forked once the plan is made, so that they share it and torch, and not the
-interpreter's lock. Which of them takes which tensor changes no byte.
+"""Worker processes: forked once the plan is made, so that they share it and what is loaded, and not
+the interpreter's lock. Which of them takes which tensor changes no byte.
 
 A process takes tensors a chunk at a time, the largest first, and tells what it made; all that is
 written besides tensors, and all that is told, stays with the parent. Nothing else is shared but the
@@ -19,7 +19,6 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 import numpy as np
-import torch
 
 from mergelang.errors import Cancelled, RunError
 from mergelang.run.workers import Load, Team, finish
@@ -109,7 +108,6 @@ class Crew(Team):
 
     def _serve(self, parent: Connection, number: int) -> None:
         """What a process does until its parent has no more for it."""
-        torch.set_num_threads(1)
         machine = self._machine()
         family = os.getppid()
 

@@ -21,6 +21,7 @@ from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
+from mergelang.run.native import needs_torch
 from mergelang.run.reduce import UNIT
 from mergelang.run.resume import head, inputs_of, refuse_changed, tasks_left
 from mergelang.run.workers import Control, Pool, Result, Team, Work
@@ -214,6 +215,8 @@ class _Run:
             def make(number: int) -> Work:
                 return self._job(todo[number], folder, files, allow_nonfinite)
 
+            if any(each.root is not None and needs_torch(each.root, each.type) for each in todo):
+                import_module("torch")  # once, for all workers
             while todo:
                 self._workers = self._team(
                     todo, make, lambda: Machine(max(self.block, self.plan.rows), files),

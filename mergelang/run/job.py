@@ -11,22 +11,21 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from mergelang.errors import RunError
 from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
 from mergelang.plan.cost import is_wide, row_block, sample_pieces
 from mergelang.run.finite import nonfinite
-from mergelang.run.kernel import kernel
-from mergelang.run.machine import INFINITE, TORCH, Files, Frame, Machine
-from mergelang.run.native import Program, program, splits
-from mergelang.run.product import Factor
+from mergelang.run.floats import STORED, widen
+from mergelang.run.kernel import by_torch, kernel
+from mergelang.run.machine import Files, Frame, Machine
+from mergelang.run.native import Program, program
 from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.tape import Tape, compile_pass, pending
-from mergelang.tensors import UNBOUND, Binding, TensorType
+from mergelang.tensors import DTYPES, UNBOUND, Binding, TensorType
 
-Keep = Callable[[Expr, torch.Tensor, float], None]
+Keep = Callable[[Expr, np.ndarray, float], None]
 """Takes the value of a call on whole tensors (flattened), and the seconds that it took."""
 
 
@@ -68,11 +67,11 @@ class Job:
         self.passes, self.dropped = 0, dropped
         self._allow, self._keep = allow_nonfinite, keep
         self.wide = is_wide(root)
-        self.dtype = torch.float64 if self.wide else torch.float32
+        self.dtype = np.float64 if self.wide else np.float32
         self._needs = _needs(root)
         self._todo = list(self._needs)
         self._known: dict[Expr, Any] = {}
-        self._held: dict[Expr, torch.Tensor] = {}
+        self._held: dict[Expr, np.ndarray] = {}
         self._checked: set[Extent] = set()
         self._begin()
 
@@ -95,14 +94,14 @@ class Job:
             if expr.op != "load":
                 continue
             extent = self.binding.extent(expr.attr)
-            size = TORCH[extent.type.dtype].itemsize
+            size = DTYPES[extent.type.dtype]
             begin = extent.offset + first * size
             self.files.will_read(extent.path, begin, 2 * (last - first) * size)
         check = self._check_input if self._fresh_extents and not self._allow else None
         frame = Frame(self.binding, self.type.shape, self._held, check)
         write = None
         if self._final:
-            write = self.sink.open_span(first * TORCH[self.type.dtype].itemsize)
+            write = self.sink.open_span(first * DTYPES[self.type.dtype])
         for start in range(first, last, self.block):
             count = min(self.block, last - start)
             if self._native(machine, start, count, frame, write):
@@ -111,23 +110,20 @@ class Job:
             if write is not None:
                 write(self._encode(machine, blocks[0], start))
             else:
-                at = 0
-                for gather in self._gathers:
-                    gather.add(machine, blocks[at : at + len(gather.targets)], start)
-                    at += len(gather.targets)
+                self._add(machine, self._gathers, blocks, start)
 
     def _native(
         self, machine: Machine, start: int, count: int, frame: Frame, write: Any
     ) -> bool:
         """The block by the built code; False where it has to be computed the other way."""
         made = self._program
-        if made is None or splits(made, start):
+        if made is None:
             return False
         unit = start // UNIT
         sums = [each.lanes(unit) for each in self._gathers if isinstance(each, Sum)]
         largest = machine.run_program(made, start, count, frame, sums)
         if made.stores:
-            if largest >= INFINITE:
+            if largest >= made.infinite[-1]:
                 return False
             write(memoryview(machine.runner.stored[:count].view(np.uint8)))
             return True
@@ -135,12 +131,18 @@ class Job:
         if write is not None:
             write(self._encode(machine, blocks[0], start))
             return True
-        at = 0
-        for gather in self._gathers:
-            if not isinstance(gather, Sum):
-                gather.add(machine, blocks[at : at + len(gather.targets)], start)
-                at += len(gather.targets)
+        others = [each for each in self._gathers if not isinstance(each, Sum)]
+        self._add(machine, others, blocks, start)
         return True
+
+    def _add(
+        self, machine: Machine, gathers: list[Any], blocks: list[np.ndarray], start: int
+    ) -> None:
+        """Gives each of what gathers the blocks of its targets."""
+        at = 0
+        for gather in gathers:
+            gather.add(machine, blocks[at : at + len(gather.targets)], start)
+            at += len(gather.targets)
 
     def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Of each sum of the current pass the operation, and which of the targets it adds up."""
@@ -155,7 +157,11 @@ class Job:
         """Gives selections pieces of their tensors, before they take all of it."""
         frame = Frame(self.binding, self.type.shape, self._held)
         for start, count in sample_pieces(self.count, self._rows):
-            blocks = machine.run(self._tape, start, count, self.dtype, frame)
+            if self._program is None:
+                blocks = machine.run(self._tape, start, count, self.dtype, frame)
+            else:
+                machine.run_program(self._program, start, count, frame, ())
+                blocks = machine.runner.results(self._program, count)
             for gather, block in zip(self._sampling, blocks, strict=True):
                 gather.sample(machine, block)
 
@@ -198,14 +204,14 @@ class Job:
         targets = tuple(target for each in self._sampling or running for target in each.targets)
         if self._final:
             targets = (self.root,)
-        built = not (self._sampling or self._rows or self.wide)
-        sums = tuple(self._sums()) if built else None
-        stores = self._final and self.type.dtype == "BF16"
+        built = not (self._rows or self.wide)
+        sums = tuple(() if self._sampling else self._sums()) if built else None
+        dtype = self.type.dtype if self._final else ""
         if self.binding is not UNBOUND and not self._known and unfinished is None:
-            self._tape, self._program = _first_pass(targets, sums, stores)
+            self._tape, self._program = _first_pass(targets, sums, dtype)
         else:
             self._tape = compile_pass(targets, self._scalar)
-            self._program = None if sums is None else program(self._tape, sums, stores)
+            self._program = None if sums is None else program(self._tape, sums, dtype)
         self._fresh_extents = self._tape.extents - self._checked
         self._span = span_of(self.block)
 
@@ -214,15 +220,16 @@ class Job:
             return Whole(expr, self.type.shape, self.dtype, self._stored)
         return reducer(expr, self.type.shape, self.wide, self.block, self._rows or UNIT)
 
-    def _stored(self, extent: Extent) -> torch.Tensor:
+    def _stored(self, extent: Extent) -> np.ndarray:
         """A whole stored tensor of any shape."""
         extent = self.binding.extent(extent)
         raw = np.empty(extent.type.nbytes, dtype=np.uint8)
         self.files.read(extent.path, extent.offset, memoryview(raw))
         if not self._allow:
             self._refuse_nonfinite(extent, raw, 0)
-        stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
-        return stored.view(extent.type.shape).to(self.dtype)
+        stored = np.empty(extent.type.count, self.dtype)
+        widen(raw, extent.type.dtype, stored)
+        return stored.reshape(extent.type.shape)
 
     def _scalar(self, expr: Expr) -> Any:
         known = self._known.get(expr)
@@ -233,10 +240,12 @@ class Job:
                 case "const":
                     known = expr.attr
                 case "factor":
+                    from mergelang.run.product import Factor
+
                     extent, side, turned = expr.attr
                     known = Factor(self._stored(extent), side, turned, self.dtype)
                 case "vector":
-                    known = self._stored(expr.attr).to(torch.float64).flatten().numpy()
+                    known = self._stored(expr.attr).astype(np.float64).ravel()
                 case "item":
                     known = args[0][expr.attr]
                 case "call":
@@ -254,21 +263,20 @@ class Job:
     def _refuse_nonfinite(self, extent: Extent, raw: np.ndarray, start: int) -> None:
         position = nonfinite(raw, extent.type.dtype)
         if position is not None:
-            stored = torch.from_numpy(raw).view(TORCH[extent.type.dtype])
+            width, value = DTYPES[extent.type.dtype], np.empty(1)
+            widen(raw[position * width : (position + 1) * width], extent.type.dtype, value)
             raise RunError(
                 "E0903", tensor=self.name, path=self.binding.extent(extent).path,
                 position=start + position,
-                value=str(float(stored[position])),
+                value=str(float(value[0])),
             )  # fmt: skip
 
-    def _encode(self, machine: Machine, block: torch.Tensor, start: int) -> memoryview:
+    def _encode(self, machine: Machine, block: np.ndarray, start: int) -> memoryview:
         """The block as bytes of the output's dtype, rounded once; checked to be finite."""
-        dtype = TORCH[self.type.dtype]
-        if block.dtype == dtype:
-            raw = block.numpy().view(np.uint8)
+        if block.dtype == STORED[self.type.dtype]:
+            raw = block.view(np.uint8)
         else:
-            raw = machine.raw[: len(block) * dtype.itemsize]
-            torch.from_numpy(raw).view(dtype).copy_(block)
+            raw = machine.reference.encode(block, self.type.dtype)
         position = None if self._allow else nonfinite(raw, self.type.dtype)
         if position is not None:
             value, dtype = float(block[position]), self.type.dtype
@@ -289,11 +297,11 @@ def _needs(root: Expr) -> dict[Expr, list[Expr]]:
 
 @lru_cache(maxsize=512)
 def _first_pass(
-    targets: tuple[Expr, ...], sums: tuple[tuple[str, tuple[int, ...]], ...] | None, stores: bool
+    targets: tuple[Expr, ...], sums: tuple[tuple[str, tuple[int, ...]], ...] | None, dtype: str
 ) -> tuple[Tape, Program | None]:
     """A pass that knows no number but constants: the same for all tensors of a pattern."""
     tape = compile_pass(targets, _constant)
-    return tape, None if sums is None else program(tape, sums, stores)
+    return tape, None if sums is None else program(tape, sums, dtype)
 
 
 def _constant(expr: Expr) -> Any:
@@ -306,29 +314,29 @@ class Whole:
     """`whole`: gathers whole tensors, then calls a function on them."""
 
     def __init__(
-        self, expr: Expr, shape: tuple[int, ...], dtype: torch.dtype,
-        read: Callable[[Extent], torch.Tensor],
+        self, expr: Expr, shape: tuple[int, ...], dtype: type,
+        read: Callable[[Extent], np.ndarray],
     ):  # fmt: skip
         self.expr = expr
         self.targets = tuple(arg for arg in expr.args if arg.op != "stored")
         self._stored = [arg.attr for arg in expr.args if arg.op == "stored"]
         self._shape, self._read = shape, read
-        self._inputs = [torch.empty(math.prod(shape), dtype=dtype) for _ in self.targets]
+        self._inputs = [np.empty(math.prod(shape), dtype) for _ in self.targets]
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         for whole, block in zip(self._inputs, blocks, strict=True):
-            whole[start : start + len(block)].copy_(block)
+            whole[start : start + len(block)] = block
 
     def end(self) -> bool:
         name, parameters = self.expr.attr
-        inputs = [each.view(self._shape) for each in self._inputs]
+        inputs = [each.reshape(self._shape) for each in self._inputs]
         stored = [self._read(extent) for extent in self._stored]
-        result = kernel(name)(*inputs, *stored, **dict(parameters))
+        result = by_torch(name, (*inputs, *stored), parameters)
         if tuple(result.shape) != self._shape or result.dtype != inputs[0].dtype:
             raise RunError(
                 "E0905", function=name, got=f"{result.dtype} {tuple(result.shape)}",
                 wanted=f"{inputs[0].dtype} {self._shape}",
             )  # fmt: skip
-        self.value = result.contiguous().view(-1)
+        self.value = np.ascontiguousarray(result).reshape(-1)
         self._inputs.clear()
         return True

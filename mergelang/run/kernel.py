@@ -1,11 +1,26 @@
 """Functions that operators name instead of importing, so that operators need no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 
 def kernel(name: str) -> Callable[..., Any]:
     """The function of `"module:name"`."""
     module, _, function = name.partition(":")
     return getattr(import_module(module), function)
+
+
+def by_torch(
+    name: str, arrays: Sequence[np.ndarray], parameters: Sequence[tuple[str, Any]] = ()
+) -> np.ndarray:
+    """What a function that works on tensors of torch makes of arrays.
+
+    It runs on one thread: sums in a library hang on the number of threads.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    return kernel(name)(*map(torch.from_numpy, arrays), **dict(parameters)).numpy()

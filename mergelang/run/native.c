@@ -1,5 +1,5 @@
 /* One pass of a tape over one block, strip by strip, so that what lies between two steps never
-   leaves the first-level cache. Each operation is rounded on its own, as in machine.py, whose bytes
+   leaves the first-level cache. Each operation is rounded on its own, as in reference.py, whose bytes
    these are: built without contraction into fused multiply-adds, and without fast arithmetic.
 
    A strip is a row of the sums of reduce.py, 16 strips are a unit of them. */
@@ -13,7 +13,8 @@
 #define LANES 32
 
 enum {
-    LOAD, STORE, FILL, KEEP, UNIFORM, WHERE, CHOSEN_FROM, CHOSEN_ABOVE,
+    LOAD, LOAD_HALF, STORE, STORE_HALF, FILL, KEEP, UNIFORM, WHERE,
+    CHOSEN_FROM, CHOSEN_ABOVE, CHOSEN_SOME,
     ADD, SUB, MUL, DIV, LT, LE, EQ, GT, GE, NEG, ABS, SIGN, SQRT,
     AND, OR, NOT, FILL_MASK, DOT, TOTAL
 };
@@ -24,21 +25,22 @@ struct step {
     int32_t op, out, a, b, c;
     float x, y;
     uint32_t share;      /* of KEEP: the probability in units of 2^-32 */
-    uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream */
+    uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream; of CHOSEN_SOME `low` is
+                            how many more of those equal to `x` are chosen */
 };
 
 struct pass {
-    const struct step *steps;
+    struct step *steps;
     int64_t count_of_steps;
     float **blocks;            /* by number; those that move hold a whole block, others a strip */
     const int64_t *blocks_move;
     uint8_t **masks;
     const int64_t *masks_move;
-    const uint16_t **loads;    /* stored bfloat16 */
+    const uint16_t **loads;    /* stored bfloat16 or float16 */
     uint32_t *largest;         /* of each load, and last of what is stored: magnitude as bits */
     double **sums;             /* of each sum: LANES numbers for each unit of this block */
     double *rows;              /* of each sum: STRIP numbers of scratch */
-    uint16_t *stored;          /* bfloat16 */
+    uint16_t *stored;          /* bfloat16 or float16 */
     int64_t count_of_loads;
 };
 
@@ -139,6 +141,46 @@ static uint32_t store(const float *restrict from, int64_t n, uint16_t *restrict 
     return largest;
 }
 
+static uint32_t load_half(const uint16_t *restrict from, int64_t n, float *restrict out)
+{
+    uint32_t largest = 0, *bits = (uint32_t *)out;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t magnitude = from[j] & 0x7FFF, sign = (uint32_t)(from[j] & 0x8000) << 16, x, y;
+        /* The exponent is shifted and, by an exact product, moved: subnormal numbers come right. */
+        float wide, moved;
+        x = magnitude << 13;
+        memcpy(&wide, &x, 4);
+        moved = wide * 0x1p112f;
+        memcpy(&y, &moved, 4);
+        y = magnitude < 0x7C00 ? y : x | 0x7F800000 | (uint32_t)(magnitude > 0x7C00) << 22;
+        bits[j] = y | sign;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+static uint32_t store_half(const float *restrict from, int64_t n, uint16_t *restrict out)
+{
+    uint32_t largest = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t x, sign, small, normal;
+        memcpy(&x, from + j, 4);
+        sign = x >> 16 & 0x8000;
+        x &= 0x7FFFFFFF;
+        /* Beside a half the last place of a float is that of a subnormal float16. */
+        float magnitude, beside;
+        memcpy(&magnitude, &x, 4);
+        beside = magnitude + 0.5f;
+        memcpy(&small, &beside, 4);
+        small -= 0x3F000000;
+        normal = (x - 0x38000000 + 0xFFF + (x >> 13 & 1)) >> 13;
+        x = x < 0x38800000 ? small : x >= 0x47800000 ? 0x7C00 : normal;
+        out[j] = (uint16_t)(x | sign);
+        largest = x > largest ? x : largest;
+    }
+    return largest;
+}
+
 /* A row of a sum: the first of a unit is the sum, others are added to it; zeros beyond `n`. */
 static void add_row(const float *a, const float *b, int64_t n, int first, double *restrict row)
 {
@@ -193,21 +235,25 @@ static void end_unit(double *restrict row, int whole, double *restrict lanes)
 #define BLOCK(i) (pass->blocks[i] + pass->blocks_move[i] * at)
 #define MASK(i) (pass->masks[i] + pass->masks_move[i] * at)
 
-static void strip(const struct pass *pass, uint64_t start, int64_t at, int64_t n, int64_t count)
+static void strip(struct pass *pass, uint64_t start, int64_t at, int64_t n, int64_t count)
 {
     for (int64_t i = 0; i < pass->count_of_steps; i++) {
-        const struct step *s = pass->steps + i;
+        struct step *s = pass->steps + i;
         const float *a = s->op <= SQRT && s->op >= CHOSEN_FROM && s->a >= 0 ? BLOCK(s->a) : 0;
         const float *b = s->op <= SQRT && s->op >= ADD && s->b >= 0 ? BLOCK(s->b) : 0;
         switch (s->op) {
-        case LOAD: {
-            uint32_t found = load(pass->loads[s->a] + at, n, BLOCK(s->out));
+        case LOAD:
+        case LOAD_HALF: {
+            uint32_t found = (s->op == LOAD ? load : load_half)(
+                pass->loads[s->a] + at, n, BLOCK(s->out));
             uint32_t *largest = pass->largest + s->a;
             *largest = found > *largest ? found : *largest;
             break;
         }
-        case STORE: {
-            uint32_t found = store(BLOCK(s->a), n, pass->stored + at);
+        case STORE:
+        case STORE_HALF: {
+            uint32_t found = (s->op == STORE ? store : store_half)(
+                BLOCK(s->a), n, pass->stored + at);
             uint32_t *largest = pass->largest + pass->count_of_loads;
             *largest = found > *largest ? found : *largest;
             break;
@@ -259,6 +305,21 @@ static void strip(const struct pass *pass, uint64_t start, int64_t at, int64_t n
             EACH out[j] = fabsf(a[j]) > s->x;
             break;
         }
+        case CHOSEN_SOME: {
+            uint8_t *out = MASK(s->out);
+            uint64_t equal = 0;
+            EACH {
+                out[j] = fabsf(a[j]) > s->x;
+                equal += fabsf(a[j]) == s->x;
+            }
+            for (int64_t j = 0; equal && s->low && j < n; j++)
+                if (fabsf(a[j]) == s->x) {
+                    out[j] = 1;
+                    s->low--;
+                    equal--;
+                }
+            break;
+        }
         BINARY(ADD, float, BLOCK(s->out), p + q)
         BINARY(SUB, float, BLOCK(s->out), p - q)
         BINARY(MUL, float, BLOCK(s->out), p * q)
@@ -303,8 +364,14 @@ static void strip(const struct pass *pass, uint64_t start, int64_t at, int64_t n
     }
 }
 
+/* Elements of stored float16. */
+void widen_half(const uint16_t *from, int64_t n, float *out)
+{
+    load_half(from, n, out);
+}
+
 /* Elements `start` to `start + count` of a tensor; `start` is a multiple of STRIP. */
-void run(const struct pass *pass, uint64_t start, int64_t count)
+void run(struct pass *pass, uint64_t start, int64_t count)
 {
     for (int64_t at = 0; at < count; at += STRIP)
         strip(pass, start, at, count - at < STRIP ? count - at : STRIP, count);

@@ -1,28 +1,30 @@
 """A pass of a tape for the built code: its steps as numbers, its buffers as addresses.
 
 Takes over what works element by element on float32, and the sums of whole units; steps that it does
-not know and that need no other block (stored tensors that are not bfloat16, rows, whole tensors)
-are given to it as blocks. `machine.py` says what each step means; the bytes are the same.
+not know and that need no other block (stored float32, rows, whole tensors) are given to it as
+blocks. `reference.py` says what each step means; the bytes are the same.
 """
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from mergelang.ops.expr import BLOCK, MASK, Draw
+from mergelang.ops.expr import BLOCK, MASK, Draw, Expr
+from mergelang.plan.cost import is_wide, order, row_block
 from mergelang.run.compiler import library
 from mergelang.run.tape import Slot, Step, Tape
+from mergelang.tensors import TensorType
 
 STRIP = 1 << 10
 LANES = 32
 
 _OPS = (
-    "load", "store", "fill", "keep", "uniform", "where", "chosen_from", "chosen_above",
-    "add", "sub", "mul", "div", "lt", "le", "eq", "gt", "ge", "neg", "abs", "sign", "sqrt",
-    "and", "or", "not", "fill_mask", "dot", "sum",
+    "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
+    "chosen_from", "chosen_above", "chosen_some", "add", "sub", "mul", "div", "lt", "le", "eq",
+    "gt", "ge", "neg", "abs", "sign", "sqrt", "and", "or", "not", "fill_mask", "dot", "sum",
 )  # fmt: skip
 """The operations of `native.c`, in its order."""
 
@@ -37,14 +39,21 @@ _STEP = np.dtype(
 GIVEN = frozenset({"load", "gather", "whole", "spread", "product", "noise"})
 """What needs no other block: it can be computed before the steps that need it."""
 
+_LOADS = {"BF16": "load", "F16": "load_half"}
+_STORES = {"BF16": "store", "F16": "store_half"}
+
+INFINITE = {"BF16": 0x7F80, "F16": 0x7C00}
+"""The bits of a stored number that is infinite; those of finite magnitudes lie below."""
+
 
 class Program(NamedTuple):
     """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
-    `loads` are stored bfloat16. `choices` are the steps whose operation depends on the block,
+    `loads` are stored in two bytes. `choices` are the steps whose operation depends on the block,
     `draws` those whose random stream depends on the tensor.
 
     `results` are the blocks and masks of the tape's targets but for those of sums, in order;
-    `sums` how many sums there are; `stores` whether the root is stored as bfloat16.
+    `sums` how many sums there are; `stores` whether the root is stored in two bytes. `infinite` are
+    the bits of infinity of each load, and last of what is stored.
     """
 
     steps: np.ndarray
@@ -58,15 +67,16 @@ class Program(NamedTuple):
     masks: int
     sums: int
     stores: bool
+    infinite: np.ndarray
 
 
 def program(
-    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]] = (), stores: bool = False
+    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]] = (), dtype: str = ""
 ) -> Program | None:
     """The program of a tape, or None where the built code cannot run it.
 
     `sums` are the operation (`sum` or `dot`) of each sum and which of the tape's results it adds
-    up: those are gathered strip by strip. With `stores` the only result is stored as bfloat16.
+    up: those are gathered strip by strip. `dtype` is that of the only result, where it is stored.
     """
     if library() is None or any(not _known(step) for step in tape.steps):
         return None
@@ -93,7 +103,7 @@ def program(
             continue
         where[step.kind].pop(step.out, None)
         if step.op == "load":
-            rows.append(_row("load", step.out, a=len(loads)))
+            rows.append(_row(_LOADS[step.attr.type.dtype], step.out, a=len(loads)))
             loads.append(step)
         elif step.op == "chosen":
             choices.append((len(rows), step.args[1]))
@@ -107,9 +117,11 @@ def program(
     for number, (op, numbers) in enumerate(sums):
         a, b = (*(results[i][1] for i in numbers), -1)[:2]
         rows.append(_row(op, number, a=a, b=b))
+    stores = dtype in _STORES
     if stores:
-        rows.append(_row("store", 0, a=results[0][1]))
+        rows.append(_row(_STORES[dtype], 0, a=results[0][1]))
         results = []
+    stored = [*(each.attr.type.dtype for each in loads), dtype if stores else "BF16"]
     kept = [each for i, each in enumerate(results) if i not in summed]
     whole = {kind: frozenset(i for k, i in kept if k == kind) for kind in (BLOCK, MASK)}
     return Program(
@@ -117,11 +129,22 @@ def program(
         tuple(kept),
         (whole[BLOCK] | frozenset(range(tape.blocks, tape.blocks + len(given))), whole[MASK]),
         tape.blocks + len(given), tape.masks, len(sums), stores,
+        np.array([INFINITE[each] for each in stored], np.uint32),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def needs_torch(root: Expr, type: TensorType) -> bool:
+    """Whether some pass over a tensor has to be run by `reference.py`, or a function of torch."""
+    alien = {"band", "factor", "product", "rank", "rowwise", "whole"}
+    return (
+        library() is None or is_wide(root) or row_block(root, type) > 0
+        or type.dtype == "F64" or any(expr.op in alien for expr in order(root))
     )  # fmt: skip
 
 
 def _loaded(step: Step) -> bool:
-    return step.op == "load" and step.attr.type.dtype == "BF16"
+    return step.op == "load" and step.attr.type.dtype in _LOADS
 
 
 def _known(step: Step) -> bool:
@@ -170,14 +193,14 @@ class Runner:
 
     def __init__(self, block: int):
         self._block = block
-        self._whole: list[torch.Tensor] = []
-        self._masks: list[torch.Tensor] = []
+        self._whole: list[np.ndarray] = []
+        self._masks: list[np.ndarray] = []
         self._strips = np.empty(0, np.float32)
         self._short = np.empty(0, np.uint8)
         self._raw: list[np.ndarray] = []
         self.stored = np.empty(block, np.uint16)
         self._bound: tuple[Any, ...] = (None,)
-        self._held: dict[tuple[str, int], torch.Tensor] = {}
+        self._held: dict[tuple[str, int], np.ndarray] = {}
         self._tensor: Any = None
 
     def bind(self, made: Program, stream: Callable[[Draw], bytes], tensor: Any) -> None:
@@ -220,26 +243,26 @@ class Runner:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where the blocks of a program begin, and whether they move with the strip."""
         if kind == BLOCK:
-            buffers, dtype, width = self._whole, torch.float32, 4
+            buffers, dtype, width = self._whole, np.float32, 4
             if len(self._strips) < count * STRIP:
                 self._strips = np.empty(count * STRIP, np.float32)
             short = self._strips.ctypes.data
         else:
-            buffers, dtype, width = self._masks, torch.bool, 1
+            buffers, dtype, width = self._masks, np.bool_, 1
             if len(self._short) < count * STRIP:
                 self._short = np.empty(count * STRIP, np.uint8)
             short = self._short.ctypes.data
         while len(buffers) < len(full):
-            buffers.append(torch.empty(self._block, dtype=dtype))
+            buffers.append(np.empty(self._block, dtype))
         whole = dict(zip(sorted(full), buffers, strict=False))
         self._held.update({(kind, slot): buffer for slot, buffer in whole.items()})
         begin = [
-            whole[i].data_ptr() if i in whole else short + i * STRIP * width for i in range(count)
+            whole[i].ctypes.data if i in whole else short + i * STRIP * width for i in range(count)
         ]
         moves = [int(i in whole) for i in range(count)]
         return np.array(begin or [0], np.uint64), np.array(moves or [0], np.int64)
 
-    def given(self, made: Program, number: int, count: int) -> torch.Tensor:
+    def given(self, made: Program, number: int, count: int) -> np.ndarray:
         """The block for the step `given[number]`."""
         return self._held[BLOCK, made.blocks - len(made.given) + number][:count]
 
@@ -257,7 +280,11 @@ class Runner:
         """
         _, handed, (steps, *_, largest, addresses, _) = self._bound
         for row, choice in made.choices:
-            steps["op"][row] = _CODES["chosen_from" if start < choice.cut else "chosen_above"]
+            steps["op"][row] = _CODES[
+                "chosen_from" if start < choice.cut else
+                "chosen_some" if start == choice.cut and choice.quota else "chosen_above"
+            ]  # fmt: skip
+            steps["low"][row] = choice.quota
         largest[:] = 0
         addresses[: len(sums)] = sums
         code = library()
@@ -265,11 +292,6 @@ class Runner:
         code.run(ctypes.byref(handed), ctypes.c_uint64(start), ctypes.c_int64(count))
         return largest
 
-    def results(self, made: Program, count: int) -> list[torch.Tensor]:
+    def results(self, made: Program, count: int) -> list[np.ndarray]:
         """The blocks and masks of the targets, after a run."""
         return [self._held[each][:count] for each in made.results]
-
-
-def splits(made: Program, start: int) -> bool:
-    """Whether a selection is cut by position within the block that begins at `start`."""
-    return any(start == choice.cut and choice.quota for _, choice in made.choices)

@@ -14,7 +14,7 @@ import torch
 
 from mergelang.plan.cost import TILE
 
-SLICES = {torch.float32: 2, torch.float64: 3}
+SLICES = {np.float32: 2, np.float64: 3}
 """How many slices an entry is cut into, by the dtype of the result."""
 
 KEPT = 8
@@ -25,9 +25,9 @@ class Factor:
     """The `left` factor [n, r], whose slices are cut row by row when used, or the `right` one
     [r, n]. `turned`: it is stored the other way round."""
 
-    def __init__(self, stored: torch.Tensor, side: str, turned: bool, dtype: torch.dtype):
+    def __init__(self, stored: np.ndarray, side: str, turned: bool, dtype: type):
         self._count = SLICES[dtype]
-        matrix = stored.flatten(1)
+        matrix = stored.reshape(len(stored), -1)
         self._matrix = matrix.T if turned else matrix
         rank, self.width = self._matrix.shape[:: -1 if side == "left" else 1]
         self._bits = (53 - math.ceil(math.log2(rank))) // 2
@@ -41,9 +41,9 @@ class Factor:
         """The slices of some columns."""
         return [each[:, first:last] for each in self._slices]
 
-    def _cut(self, matrix: torch.Tensor, along: int) -> list[torch.Tensor]:
+    def _cut(self, matrix: np.ndarray, along: int) -> list[torch.Tensor]:
         """Slices whose sum is the matrix, each a multiple of a power of two for each vector."""
-        rest = matrix.to(torch.float64).numpy()
+        rest = matrix.astype(np.float64)
         _, exponents = np.frexp(np.abs(rest).max(axis=along, keepdims=True, initial=0))
         unit = np.ldexp(1.0, exponents - self._bits)
         found = []
@@ -62,9 +62,10 @@ class Products:
     before, and tiles are of a size that a matrix product is quick with."""
 
     def __init__(self) -> None:
-        self._tiles: dict[int, tuple[Factor, int, torch.Tensor]] = {}
+        torch.set_num_threads(1)
+        self._tiles: dict[int, tuple[Factor, int, np.ndarray]] = {}
 
-    def fill(self, left: Factor, right: Factor, start: int, out: torch.Tensor) -> None:
+    def fill(self, left: Factor, right: Factor, start: int, out: np.ndarray) -> None:
         """The elements of `left @ right` (flattened) from `start` on, as the dtype of `out`."""
         done = 0
         while done < len(out):
@@ -73,15 +74,15 @@ class Products:
             if known is None or known[0] is not left or not 0 <= at - known[1] < len(known[2]):
                 if len(self._tiles) >= KEPT:
                     self._tiles.clear()
-                known = self._tiles[id(left)] = left, *_tile(left, right, at, out.dtype)
+                known = self._tiles[id(left)] = left, *_tile(left, right, at, out.dtype.type)
             piece = known[2][at - known[1] :][: len(out) - done]
-            out[done : done + len(piece)].copy_(piece)
+            out[done : done + len(piece)] = piece
             done += len(piece)
 
 
 def _tile(
-    left: Factor, right: Factor, at: int, dtype: torch.dtype
-) -> tuple[int, torch.Tensor]:
+    left: Factor, right: Factor, at: int, dtype: type
+) -> tuple[int, np.ndarray]:
     """The tile that element `at` lies in: its first element, and all of them, rounded once."""
     row, column = divmod(at, right.width)
     if right.width < TILE:
@@ -91,7 +92,7 @@ def _tile(
         rows, column = 1, column // TILE * TILE
         columns = min(TILE, right.width - column)
     pieces = left.rows(row, row + rows), right.columns(column, column + columns)
-    return row * right.width + column, _product(*pieces).to(dtype).flatten()
+    return row * right.width + column, _product(*pieces).numpy().astype(dtype).ravel()
 
 
 def _product(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:

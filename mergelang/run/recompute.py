@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-import torch
-
 from mergelang.ops.expr import Extent
 from mergelang.plan.plan import COMPUTE, Plan, Task
 from mergelang.run.copies import Copy
@@ -56,8 +54,6 @@ def recompute(
     machines: SimpleQueue[Machine] = SimpleQueue()
     for _ in range(count):
         machines.put(Machine(max(BLOCK, plan.rows), files))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
 
     def one(item: tuple[Task, Extent]) -> tuple[Task, bool]:
         task, extent = item
@@ -66,12 +62,11 @@ def recompute(
             return task, False
         machine = machines.get()
         try:
-            with torch.inference_mode():
-                work = _work(task, sink, files)
-                while not work.finished:
-                    for number in work.spans():
-                        work.run_span(machine, number)
-                    work.end_pass()
+            work = _work(task, sink, files)
+            while not work.finished:
+                for number in work.spans():
+                    work.run_span(machine, number)
+                work.end_pass()
         finally:
             machines.put(machine)
         return task, sink.same
@@ -80,7 +75,6 @@ def recompute(
         with ThreadPoolExecutor(count) as pool:
             yield from pool.map(one, tasks)
     finally:
-        torch.set_num_threads(before)
         files.close()
 
 

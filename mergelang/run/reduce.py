@@ -9,11 +9,10 @@ adds whole rows to each other along an outer axis, in their order.
 import math
 
 import numpy as np
-import torch
 
 from mergelang.ops.expr import COLUMNS, ROWS, Expr
 from mergelang.plan.cost import matrix
-from mergelang.run.kernel import kernel
+from mergelang.run.kernel import by_torch
 from mergelang.run.machine import Machine
 from mergelang.run.select import Top
 
@@ -35,12 +34,12 @@ def span_of(block: int) -> int:
     return SPAN // block * block or block
 
 
-def halve(x: torch.Tensor) -> torch.Tensor:
+def halve(x: np.ndarray) -> np.ndarray:
     """Sums along the last axis, a power of two, by halving it in place: [n, w] to [n, 1]."""
     width = x.shape[-1]
     while width > 1:
         width //= 2
-        torch.add(x[..., :width], x[..., width : 2 * width], out=x[..., :width])
+        np.add(x[..., :width], x[..., width : 2 * width], out=x[..., :width])
     return x[..., :1]
 
 
@@ -63,29 +62,29 @@ class Sum:
         self.targets = expr.args
         self._unit = unit
         self._padded = max(LANES, 1 << (unit - 1).bit_length())
-        self._units = torch.zeros(max(1, -(-count // unit)), LANES, dtype=torch.float64)
+        self._units = np.zeros((max(1, -(-count // unit)), LANES))
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         count = len(blocks[0])
         units = -(-count // self._unit)
         padded = machine.doubles(units * self._padded)
         padded[count:] = 0
-        _products(self.expr, [block.numpy() for block in blocks], padded[:count])
+        _products(self.expr, blocks, padded[:count])
         wide = min(ROW, self._padded)
         sums = np.add.reduce(padded.reshape(units, -1, wide), axis=1)
         sums = np.add.reduce(sums.reshape(units, -1, LANES), axis=1)
         first = start // self._unit
-        self._units[first : first + units] = torch.from_numpy(sums)
+        self._units[first : first + units] = sums
 
     def lanes(self, unit: int) -> int:
         """The address of the partial sums of a unit, and those of the units after it."""
-        return self._units.data_ptr() + unit * LANES * 8
+        return self._units.ctypes.data + unit * LANES * 8
 
     def end(self) -> bool:
-        lanes = self._units.view(-1)
-        padded = torch.zeros(1 << (len(lanes) - 1).bit_length(), dtype=torch.float64)
+        lanes = self._units.reshape(-1)
+        padded = np.zeros(1 << (len(lanes) - 1).bit_length())
         padded[: len(lanes)] = lanes
-        self.value = float(halve(padded))
+        self.value = float(halve(padded)[0])
         return True
 
 
@@ -96,27 +95,25 @@ class Rows:
         self.expr = expr
         self.targets = expr.args
         rows, self._width = matrix(ROWS, shape)
-        self._rows = torch.zeros(rows, dtype=torch.float64)
+        self.value = np.zeros(rows)
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if not len(blocks[0]):
             return
-        matrices = [block.view(-1, self._width) for block in blocks]
+        matrices = [block.reshape(-1, self._width) for block in blocks]
         rows = len(matrices[0])
         if self.expr.op == "rowwise":
-            sums = kernel(self.expr.attr)(*matrices)
+            sums = by_torch(self.expr.attr, matrices)
         else:
             wide = 1 << (self._width - 1).bit_length()
             padded = machine.doubles(rows * wide).reshape(rows, wide)
             padded[:, self._width :] = 0
-            arrays = [matrix.numpy() for matrix in matrices]
-            _products(self.expr, arrays, padded[:, : self._width])
-            sums = halve(torch.from_numpy(padded))[:, 0]
+            _products(self.expr, matrices, padded[:, : self._width])
+            sums = halve(padded)[:, 0]
         first = start // self._width
-        self._rows[first : first + rows] = sums
+        self.value[first : first + rows] = sums
 
     def end(self) -> bool:
-        self.value = self._rows.numpy()
         return True
 
 
@@ -131,10 +128,10 @@ class Columns:
         spans = -(-math.prod(shape) // self._span)
         self._spans = np.zeros((spans, self._width))
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if not len(blocks[0]):
             return
-        matrices = [block.numpy().reshape(-1, self._width) for block in blocks]
+        matrices = [block.reshape(-1, self._width) for block in blocks]
         products = machine.doubles(matrices[0].size).reshape(-1, self._width)
         _products(self.expr, matrices, products)
         self._spans[start // self._span] += np.add.reduce(products, axis=0)
@@ -152,9 +149,9 @@ class Largest:
         self.targets = expr.args
         self._found: list[float] = []
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if len(blocks[0]):
-            block = blocks[0].abs() if self.expr.op == "largest" else blocks[0]
+            block = np.abs(blocks[0]) if self.expr.op == "largest" else blocks[0]
             self._found.append(float(block.max()))
 
     def end(self) -> bool:
@@ -170,8 +167,8 @@ class Count:
         self.targets = expr.args
         self._found: list[int] = []
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
-        self._found.append(int(torch.count_nonzero(blocks[0])))
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
+        self._found.append(int(np.count_nonzero(blocks[0])))
 
     def end(self) -> bool:
         self.value = float(sum(self._found))

@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 
 from mergelang.ops.expr import Expr
 from mergelang.plan.cost import GATHERED, SAMPLED_FROM
@@ -47,7 +46,7 @@ class Top:
         self._inside: list[np.ndarray] = [np.empty(0)] * blocks
         self._histograms: dict[int, np.ndarray] = {}
 
-    def sample(self, machine: Machine, block: torch.Tensor) -> None:
+    def sample(self, machine: Machine, block: np.ndarray) -> None:
         """Takes a piece of the tensor, before the pass."""
         self._sample.append(machine.magnitudes(block).copy())
 
@@ -71,7 +70,7 @@ class Top:
             self._low = int(ordered[last])
         self._sample.clear()
 
-    def add(self, machine: Machine, blocks: list[torch.Tensor], start: int) -> None:
+    def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         bits = machine.magnitudes(blocks[0])
         at = start // self._block
         if isinstance(self._k, Fraction):

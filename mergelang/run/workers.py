@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from threading import Condition, Thread
 from typing import Any, NamedTuple, Protocol
 
-import torch
-
 from mergelang.errors import Cancelled, MergelangError, RunError
 
 
@@ -189,7 +187,6 @@ class Pool(Team):
         with self._changed:
             self._begun += 1
         try:
-            torch.set_num_threads(1)
             while (item := self._take()) is not None:
                 self._control.wait()
                 work, number = item
