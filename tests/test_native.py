@@ -67,6 +67,33 @@ def test_the_built_code_and_the_kernels_of_torch_give_the_same_bytes(
     assert evaluate(root, kind, block=1 << 16, allow_nonfinite=name == "large") == built
 
 
+BY_ROWS = {
+    "ranks": lambda x, y: e.where(e.uniform(x) < e.rank(x - y) * 1e-3, x / (e.rank(y) + 1), y * 2),
+    "rank of ranks": lambda x, y: e.rank(e.rank(x) * e.sign(y) + y) + e.where(e.keep(x, 0.3), x, 0),
+    "sums": lambda x, y: x / (e.norm(y, e.ROWS) + 1) + y * e.total(e.rank(x)) * 1e-9,
+    "selection": lambda x, y: e.where(e.top(e.rank(x) * y, 0.3), x, y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1790, 2048, 22])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_the_built_code_goes_row_by_row_as_numpy_does(name, width, pair, tmp_path, monkeypatch):
+    if compiler.library() is None:
+        pytest.skip("no C compiler")
+    x, y = pair
+    kind = TensorType(x.expr.attr.type.dtype, (COUNT // width, width))
+    context = e.Context(7, "w", kind)
+    x, y = (
+        e.load(Extent(each.expr.attr.path, 0, kind), each.key, context) for each in (x, y)
+    )
+    root, kind = BY_ROWS[name](x, y).expr, TensorType("F32", kind.shape)
+    assert not native.needs_torch(root, kind)
+    built = evaluate(root, kind)
+    native.needs_torch.cache_clear()
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert evaluate(root, kind) == built
+
+
 def test_float16_is_read_and_rounded_as_numpy_does(tmp_path):
     """All of it, and what lies between and halfway between two of it."""
     halves = np.arange(1 << 15, dtype=np.uint16)

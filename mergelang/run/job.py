@@ -120,7 +120,8 @@ class Job:
         if made is None:
             return False
         unit = start // UNIT
-        sums = [each.lanes(unit) for each in self._gathers if isinstance(each, Sum)]
+        summed = [each for each in self._gathers if self._is_summed(each)]
+        sums = [each.lanes(unit) for each in summed]
         largest = machine.run_program(made, start, count, frame, sums)
         if made.stores:
             if largest >= made.infinite[-1]:
@@ -131,7 +132,7 @@ class Job:
         if write is not None:
             write(self._encode(machine, blocks[0], start))
             return True
-        others = [each for each in self._gathers if not isinstance(each, Sum)]
+        others = [each for each in self._gathers if not self._is_summed(each)]
         self._add(machine, others, blocks, start)
         return True
 
@@ -144,12 +145,16 @@ class Job:
             gather.add(machine, blocks[at : at + len(gather.targets)], start)
             at += len(gather.targets)
 
+    def _is_summed(self, gather: Any) -> bool:
+        """Whether the built code adds up what a sum is of: whole units, that is, no rows."""
+        return isinstance(gather, Sum) and not self._rows
+
     def _sums(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Of each sum of the current pass the operation, and which of the targets it adds up."""
         at = 0
         for gather in self._gathers:
             end = at + len(gather.targets)
-            if isinstance(gather, Sum):
+            if self._is_summed(gather):
                 yield gather.expr.op, tuple(range(at, end))
             at = end
 
@@ -204,7 +209,7 @@ class Job:
         targets = tuple(target for each in self._sampling or running for target in each.targets)
         if self._final:
             targets = (self.root,)
-        built = not (self._rows or self.wide)
+        built = not (self._rows % 2 or self.wide)
         sums = tuple(() if self._sampling else self._sums()) if built else None
         dtype = self.type.dtype if self._final else ""
         if self.binding is not UNBOUND and not self._known and unfinished is None:

@@ -116,7 +116,7 @@ class Machine:
         """As `run`, by the built code; results stay in `runner`. Gives the largest magnitude of
         what was stored, as bits. `sums`: addresses of the lanes of each sum."""
         runner, binding = self.runner, frame.binding
-        runner.bind(made, frame.stream, binding)
+        runner.bind(made, frame.stream, binding, matrix(ROWS, frame.shape)[1])
         for number, step in enumerate(made.given):
             self.give(step, start, runner.given(made, number, count), frame)
         stored = [runner.raw(number, count) for number in range(len(made.loads))]

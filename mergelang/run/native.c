@@ -16,7 +16,7 @@ enum {
     LOAD, LOAD_HALF, STORE, STORE_HALF, FILL, KEEP, UNIFORM, WHERE,
     CHOSEN_FROM, CHOSEN_ABOVE, CHOSEN_SOME,
     ADD, SUB, MUL, DIV, LT, LE, EQ, GT, GE, NEG, ABS, SIGN, SQRT,
-    AND, OR, NOT, FILL_MASK, DOT, TOTAL
+    AND, OR, NOT, FILL_MASK, DOT, TOTAL, RANK
 };
 
 /* `out`, `a`, `b`, `c` number blocks or masks, or loads and sums; below 0 a number stands instead:
@@ -26,7 +26,8 @@ struct step {
     float x, y;
     uint32_t share;      /* of KEEP: the probability in units of 2^-32 */
     uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream; of CHOSEN_SOME `low` is
-                            how many more of those equal to `x` are chosen */
+                            how many more of those equal to `x` are chosen, of RANK the
+                            elements of a row */
 };
 
 struct pass {
@@ -42,6 +43,7 @@ struct pass {
     double *rows;              /* of each sum: STRIP numbers of scratch */
     uint16_t *stored;          /* bfloat16 or float16 */
     int64_t count_of_loads;
+    uint64_t *scratch;         /* of RANK: two numbers for each element of a row */
 };
 
 static const uint64_t GOLDEN = 0x9E3779B97F4A7C15u;
@@ -181,6 +183,53 @@ static uint32_t store_half(const float *restrict from, int64_t n, uint16_t *rest
     return largest;
 }
 
+#define DIGIT 11
+#define DIGITS (1 << DIGIT)
+
+/* Places of magnitudes within a row, ascending; of equal ones the first comes last. A radix sort by
+   the upper 22 of 31 bits, from the last element to the first, so that it is stable; what is left
+   to be put in order differs in the last bits alone, and is rare. */
+static void rank(const float *restrict x, int64_t n, uint64_t *restrict scratch,
+                 float *restrict out)
+{
+    uint32_t low[DIGITS] = {0}, high[2][DIGITS] = {0};
+    uint64_t *pairs = scratch, *sorted = scratch + n;  /* of a magnitude and its position */
+    const uint32_t *bits = (const uint32_t *)x;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t key = bits[j] & 0x7FFFFFFF;
+        low[key >> 9 & (DIGITS - 1)]++;
+        high[j & 1][key >> 20]++;
+    }
+    for (uint32_t i = 0, l = 0, h = 0; i < DIGITS; i++) {
+        uint32_t count = low[i];
+        low[i] = l;
+        l += count;
+        count = high[0][i] + high[1][i];
+        high[0][i] = h;
+        h += count;
+    }
+    for (int64_t j = n - 1; j >= 0; j--) {
+        uint32_t key = bits[j] & 0x7FFFFFFF;
+        pairs[low[key >> 9 & (DIGITS - 1)]++] = (uint64_t)key << 32 | (uint64_t)j;
+    }
+    for (int64_t j = 0; j < n; j++)
+        sorted[high[0][pairs[j] >> 52]++] = pairs[j];
+    out[(uint32_t)sorted[0]] = 0;
+    for (int64_t j = 1; j < n; j++) {
+        uint64_t pair = sorted[j];
+        if (pair >> 32 < sorted[j - 1] >> 32) {
+            int64_t at = j;
+            for (; at && sorted[at - 1] >> 32 > pair >> 32; at--) {
+                sorted[at] = sorted[at - 1];
+                out[(uint32_t)sorted[at]] = (float)at;
+            }
+            sorted[at] = pair;
+            out[(uint32_t)pair] = (float)at;
+        } else
+            out[(uint32_t)pair] = (float)j;
+    }
+}
+
 /* A row of a sum: the first of a unit is the sum, others are added to it; zeros beyond `n`. */
 static void add_row(const float *a, const float *b, int64_t n, int first, double *restrict row)
 {
@@ -235,9 +284,10 @@ static void end_unit(double *restrict row, int whole, double *restrict lanes)
 #define BLOCK(i) (pass->blocks[i] + pass->blocks_move[i] * at)
 #define MASK(i) (pass->masks[i] + pass->masks_move[i] * at)
 
-static void strip(struct pass *pass, uint64_t start, int64_t at, int64_t n, int64_t count)
+static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start, int64_t at,
+                  int64_t n, int64_t count)
 {
-    for (int64_t i = 0; i < pass->count_of_steps; i++) {
+    for (int64_t i = first; i < last; i++) {
         struct step *s = pass->steps + i;
         const float *a = s->op <= SQRT && s->op >= CHOSEN_FROM && s->a >= 0 ? BLOCK(s->a) : 0;
         const float *b = s->op <= SQRT && s->op >= ADD && s->b >= 0 ? BLOCK(s->b) : 0;
@@ -370,9 +420,19 @@ void widen_half(const uint16_t *from, int64_t n, float *out)
     load_half(from, n, out);
 }
 
-/* Elements `start` to `start + count` of a tensor; `start` is a multiple of STRIP. */
+/* Elements `start` to `start + count` of a tensor: `start` is even, and where there are sums a
+   multiple of UNIT. A step that looks at rows waits until the block has come to it. */
 void run(struct pass *pass, uint64_t start, int64_t count)
 {
-    for (int64_t at = 0; at < count; at += STRIP)
-        strip(pass, start, at, count - at < STRIP ? count - at : STRIP, count);
+    for (int64_t first = 0, last = 0; first < pass->count_of_steps; first = last + 1) {
+        for (last = first; last < pass->count_of_steps && pass->steps[last].op != RANK; last++)
+            ;
+        for (int64_t at = 0; at < count; at += STRIP)
+            strip(pass, first, last, start, at, count - at < STRIP ? count - at : STRIP, count);
+        if (last < pass->count_of_steps) {
+            const struct step *s = pass->steps + last;
+            for (int64_t at = 0, width = s->low; at < count; at += width)
+                rank(pass->blocks[s->a] + at, width, pass->scratch, pass->blocks[s->out] + at);
+        }
+    }
 }

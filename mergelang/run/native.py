@@ -25,6 +25,7 @@ _OPS = (
     "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
     "chosen_from", "chosen_above", "chosen_some", "add", "sub", "mul", "div", "lt", "le", "eq",
     "gt", "ge", "neg", "abs", "sign", "sqrt", "and", "or", "not", "fill_mask", "dot", "sum",
+    "rank",
 )  # fmt: skip
 """The operations of `native.c`, in its order."""
 
@@ -49,7 +50,8 @@ INFINITE = {"BF16": 0x7F80, "F16": 0x7C00}
 class Program(NamedTuple):
     """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
     `loads` are stored in two bytes. `choices` are the steps whose operation depends on the block,
-    `draws` those whose random stream depends on the tensor.
+    `draws` those whose random stream depends on the tensor, `ranks` those that go row by row.
+    `full` are the blocks and masks that are held whole, not a strip at a time.
 
     `results` are the blocks and masks of the tape's targets but for those of sums, in order;
     `sums` how many sums there are; `stores` whether the root is stored in two bytes. `infinite` are
@@ -61,6 +63,7 @@ class Program(NamedTuple):
     loads: tuple[Step, ...]
     choices: tuple[tuple[int, Any], ...]
     draws: tuple[tuple[int, Draw], ...]
+    ranks: tuple[int, ...]
     results: tuple[tuple[str, int], ...]
     full: tuple[frozenset[int], frozenset[int]]
     blocks: int
@@ -85,10 +88,16 @@ def program(
     loads: list[Step] = []
     choices: list[tuple[int, Any]] = []
     draws: list[tuple[int, Draw]] = []
+    ranks: list[int] = []
+    full: dict[str, set[int]] = {BLOCK: set(), MASK: set()}
+    made: dict[str, set[int]] = {BLOCK: set(), MASK: set()}  # since the last step by rows
     where: dict[str, dict[int, int]] = {BLOCK: {}, MASK: {}}  # a block that is given has its own
 
     def place(kind: str, slot: int) -> int:
-        return where[kind].get(slot, slot)
+        found = where[kind].get(slot, slot)
+        if found not in made[kind]:
+            full[kind].add(found)
+        return found
 
     for step in tape.steps:
         pool = MASK if step.op in ("and", "or", "not") else BLOCK
@@ -102,6 +111,13 @@ def program(
             given.append(step)
             continue
         where[step.kind].pop(step.out, None)
+        if step.op == "rank":
+            full[BLOCK] |= {args[0], step.out}
+            made = {BLOCK: set(), MASK: set()}
+            ranks.append(len(rows))
+            rows.append(_row("rank", step.out, a=args[0]))
+            continue
+        made[step.kind].add(step.out)
         if step.op == "load":
             rows.append(_row(_LOADS[step.attr.type.dtype], step.out, a=len(loads)))
             loads.append(step)
@@ -123,11 +139,12 @@ def program(
         results = []
     stored = [*(each.attr.type.dtype for each in loads), dtype if stores else "BF16"]
     kept = [each for i, each in enumerate(results) if i not in summed]
-    whole = {kind: frozenset(i for k, i in kept if k == kind) for kind in (BLOCK, MASK)}
+    for kind, slot in kept:
+        full[kind].add(slot)
+    full[BLOCK] |= set(range(tape.blocks, tape.blocks + len(given)))
     return Program(
         np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices), tuple(draws),
-        tuple(kept),
-        (whole[BLOCK] | frozenset(range(tape.blocks, tape.blocks + len(given))), whole[MASK]),
+        tuple(ranks), tuple(kept), (frozenset(full[BLOCK]), frozenset(full[MASK])),
         tape.blocks + len(given), tape.masks, len(sums), stores,
         np.array([INFINITE[each] for each in stored], np.uint32),
     )  # fmt: skip
@@ -136,9 +153,9 @@ def program(
 @lru_cache(maxsize=512)
 def needs_torch(root: Expr, type: TensorType) -> bool:
     """Whether some pass over a tensor has to be run by `reference.py`, or a function of torch."""
-    alien = {"band", "factor", "product", "rank", "rowwise", "whole"}
+    alien = {"band", "factor", "product", "rowwise", "whole"}
     return (
-        library() is None or is_wide(root) or row_block(root, type) > 0
+        library() is None or is_wide(root) or row_block(root, type) % 2 > 0
         or type.dtype == "F64" or any(expr.op in alien for expr in order(root))
     )  # fmt: skip
 
@@ -185,6 +202,7 @@ class _Pass(ctypes.Structure):
         ("loads", ctypes.c_void_p), ("largest", ctypes.c_void_p),
         ("sums", ctypes.c_void_p), ("rows", ctypes.c_void_p),
         ("stored", ctypes.c_void_p), ("count_of_loads", ctypes.c_int64),
+        ("scratch", ctypes.c_void_p),
     )  # fmt: skip
 
 
@@ -198,15 +216,19 @@ class Runner:
         self._strips = np.empty(0, np.float32)
         self._short = np.empty(0, np.uint8)
         self._raw: list[np.ndarray] = []
+        self._scratch = np.empty(0, np.uint64)
         self.stored = np.empty(block, np.uint16)
         self._bound: tuple[Any, ...] = (None,)
         self._held: dict[tuple[str, int], np.ndarray] = {}
         self._tensor: Any = None
 
-    def bind(self, made: Program, stream: Callable[[Draw], bytes], tensor: Any) -> None:
+    def bind(
+        self, made: Program, stream: Callable[[Draw], bytes], tensor: Any, width: int
+    ) -> None:
         """Makes ready for blocks of a program; at once if it is that of the last block.
 
-        `stream` names the random streams of a tensor; it is asked once for each `tensor`.
+        `stream` names the random streams of a tensor, `width` is that of its rows; they are asked
+        for once for each `tensor`.
         """
         if self._bound[0] is not made:
             self._make_ready(made)
@@ -218,6 +240,11 @@ class Runner:
             name = stream(draw)
             steps["low"][row] = int.from_bytes(name[:8], "little")
             steps["high"][row] = int.from_bytes(name[8:], "little")
+        for row in made.ranks:
+            steps["low"][row] = width
+        if made.ranks and len(self._scratch) < 2 * width:
+            self._scratch = np.empty(2 * width, np.uint64)
+            self._bound[1].scratch = self._scratch.ctypes.data
 
     def _make_ready(self, made: Program) -> None:
         self._held.clear()
@@ -234,7 +261,7 @@ class Runner:
         at = [each.ctypes.data for each in arrays]
         handed = _Pass(
             at[0], len(steps), at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8],
-            self.stored.ctypes.data, len(made.loads),
+            self.stored.ctypes.data, len(made.loads), self._scratch.ctypes.data,
         )  # fmt: skip
         self._bound = (made, handed, arrays)
 

@@ -18,6 +18,7 @@ hashed. These are no tests: nothing fails by being slow.
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 import statistics
@@ -103,7 +104,7 @@ class Bench:
         command = [sys.executable, "-X", "importtime", "-m", "mergelang", "run", "--fresh"]
         shutil.rmtree(self.out, ignore_errors=True)
         said = subprocess.run([*command, str(self.recipe(name))], capture_output=True, text=True)
-        loaded = any(line.endswith(" torch") for line in said.stderr.splitlines())
+        loaded = "| torch." in re.sub(r"\|\s+", "| ", said.stderr)
         return statistics.median(self.torch) if loaded else 0.0
 
     def peer(self, name: str) -> float | None:
