@@ -17,7 +17,7 @@ from mergelang.ops.expr import ROWS, Draw, Expr, Extent
 from mergelang.ops.rows import Rows
 from mergelang.plan.cost import matrix
 from mergelang.run.floats import STORED, widen
-from mergelang.run.native import Program, Runner
+from mergelang.run.native import Program, Runner, bracket
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES, Binding
@@ -183,6 +183,17 @@ class Machine:
         """The bits of the magnitudes of a block, as integers in scratch."""
         bits = self.integers(len(block), block.dtype.type)
         return np.bitwise_and(block.view(bits.dtype), np.iinfo(bits.dtype).max, out=bits)
+
+    def bracket(self, block: np.ndarray, low: int, high: int) -> tuple[int, int, int, int, Any]:
+        """Of the magnitudes of a block, as bits, how many lie above `high`, how many at `high`, at
+        `low`, and are not 0; and all those that lie between."""
+        built = bracket(block, low, high, self.integers(len(block), block.dtype.type))
+        if built is not None:
+            return built
+        bits = self.magnitudes(block)
+        above, at_high = np.count_nonzero(bits > high), np.count_nonzero(bits == high)
+        at_low, some = np.count_nonzero(bits == low), np.count_nonzero(bits)
+        return above, at_high, at_low, some, bits[(bits > low) & (bits < high)]
 
     def integers(self, count: int, dtype: type) -> np.ndarray:
         """Integers as wide as the numbers, as scratch."""

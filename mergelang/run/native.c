@@ -414,6 +414,41 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
     }
 }
 
+/* Counts the magnitudes of a block, as bits: above `high`, at `high`, at `low`, not 0; those between
+   are put into `inside`, and counted last. */
+void bracket(const int32_t *restrict bits, int64_t n, int32_t low, int32_t high,
+             int64_t *restrict counts, int32_t *restrict inside)
+{
+    int64_t found = 0;
+    memset(counts, 0, 5 * sizeof *counts);
+    for (int64_t at = 0; at < n; at += STRIP) {
+        int64_t m = n - at < STRIP ? n - at : STRIP;
+        int32_t above = 0, at_high = 0, at_low = 0, some = 0;
+        uint8_t between[STRIP] __attribute__((aligned(8)));
+        if (m < STRIP)
+            memset(between, 0, sizeof between);
+        for (int64_t j = 0; j < m; j++) {
+            int32_t x = bits[at + j] & 0x7FFFFFFF;
+            above += x > high;
+            at_high += x == high;
+            at_low += x == low;
+            some += x != 0;
+            between[j] = (x > low) & (x < high);
+        }
+        counts[0] += above;
+        counts[1] += at_high;
+        counts[2] += at_low;
+        counts[3] += some;
+        for (int64_t j = 0; j < STRIP; j += 8) {
+            uint64_t eight;
+            memcpy(&eight, between + j, 8);
+            for (; eight; eight &= eight - 1)
+                inside[found++] = bits[at + j + __builtin_ctzll(eight) / 8] & 0x7FFFFFFF;
+        }
+    }
+    counts[4] = found;
+}
+
 /* Elements of stored float16. */
 void widen_half(const uint16_t *from, int64_t n, float *out)
 {

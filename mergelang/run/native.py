@@ -322,3 +322,20 @@ class Runner:
     def results(self, made: Program, count: int) -> list[np.ndarray]:
         """The blocks and masks of the targets, after a run."""
         return [self._held[each][:count] for each in made.results]
+
+
+def bracket(
+    block: np.ndarray, low: int, high: int, scratch: np.ndarray
+) -> tuple[int, int, int, int, np.ndarray] | None:
+    """`Machine.bracket` of a float32 block; `scratch` are as many int32. None where the built code
+    cannot do it."""
+    code, counts = library(), np.empty(5, np.int64)
+    if code is None or block.dtype != np.float32:
+        return None
+    code.bracket(
+        ctypes.c_void_p(block.ctypes.data), ctypes.c_int64(len(block)), ctypes.c_int32(low),
+        ctypes.c_int32(high), ctypes.c_void_p(counts.ctypes.data),
+        ctypes.c_void_p(scratch.ctypes.data),
+    )  # fmt: skip
+    above, at_high, at_low, some, inside = counts.tolist()
+    return above, at_high, at_low, some, scratch[:inside].copy()

@@ -71,18 +71,16 @@ class Top:
         self._sample.clear()
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
-        bits = machine.magnitudes(blocks[0])
         at = start // self._block
-        if isinstance(self._k, Fraction):
-            self._nonzero[at] = np.count_nonzero(bits)
         if self._left:
+            bits = machine.magnitudes(blocks[0])
+            self._nonzero[at] = np.count_nonzero(bits)
             self._histograms[at] = self._digits(bits)
             return
-        self._above[at] = np.count_nonzero(bits > self._high)
-        self._at_high[at] = np.count_nonzero(bits == self._high)
+        above, at_high, at_low, nonzero, inside = machine.bracket(blocks[0], self._low, self._high)
+        self._above[at], self._at_high[at], self._nonzero[at] = above, at_high, nonzero
         if self._low < self._high:
-            self._at_low[at] = np.count_nonzero(bits == self._low)
-            self._inside[at] = bits[(bits > self._low) & (bits < self._high)]
+            self._at_low[at], self._inside[at] = at_low, inside
 
     def end(self) -> bool:
         if isinstance(self._k, Fraction):
