@@ -87,6 +87,7 @@ class Crew(Team):
 
     def _start(self, number: int) -> None:
         ours, theirs = Pipe()
+        family = os.getpid()  # asked here: the parent of a worker may be gone before it asks
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process = os.fork()
         if process:
@@ -101,15 +102,14 @@ class Crew(Team):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             for each in (ours, *self._processes):
                 each.close()
-            self._serve(theirs, number)
+            self._serve(theirs, number, family)
             status = 0
         finally:
             os._exit(status)
 
-    def _serve(self, parent: Connection, number: int) -> None:
-        """What a process does until its parent has no more for it."""
+    def _serve(self, parent: Connection, number: int, family: int) -> None:
+        """What a process does until its parent, of the number `family`, has no more for it."""
         machine = self._machine()
-        family = os.getppid()
 
         def turn() -> None:
             self._page[1 + number] = machine.bytes_read
