@@ -66,16 +66,16 @@ def weights(folder: Path) -> bytes:
 
 def calls(monkeypatch) -> list[str]:
     """The functions on whole tensors that are called from now on."""
-    from mergelang.run import job
+    from mergelang.run import kernel
 
     found = []
-    kernel = job.kernel
+    named = kernel.kernel
 
     def noted(name: str):
         found.append(name)
-        return kernel(name)
+        return named(name)
 
-    monkeypatch.setattr(job, "kernel", noted)
+    monkeypatch.setattr(kernel, "kernel", noted)
     return found
 
 

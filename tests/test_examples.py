@@ -13,7 +13,7 @@ import torch
 from mergelang.api import load
 from mergelang.cli.app import main
 from mergelang.plan import cached
-from mergelang.run import job
+from mergelang.run import kernel
 from mergelang.store import rates
 from mergelang.store.blobs import Blobs
 from tests.checkpoints import write_model, write_seeing
@@ -78,8 +78,8 @@ def test_the_cheap_step_after_the_costly_one_is_run_alone(tmp_path, monkeypatch)
         write_model(tmp_path / "lab/models/seed0" / name, seed=seed)
     shutil.copy(EXAMPLES / "again.merge", tmp_path)
     called = []
-    kernel = job.kernel
-    monkeypatch.setattr(job, "kernel", lambda name: called.append(name) or kernel(name))
+    named = kernel.kernel
+    monkeypatch.setattr(kernel, "kernel", lambda name: called.append(name) or named(name))
     load(tmp_path / "again.merge").run(threads=1)
     matrices = [each for each in called if each.endswith(":tsv")]
     assert len(matrices) == 30 and len(Blobs().entries()) == 30

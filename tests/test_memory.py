@@ -42,7 +42,7 @@ def test_a_merge_of_models_larger_than_the_bound_stays_below_it(tmp_path):
     path.write_text(f'model a = "a"\nmodel b = "b"\noutput "out" = {expression}\n')
     command = [sys.executable, "-m", "mergelang", "run", str(path), "--memory", "512MiB"]
     _, peak = weighed(command, 0.02)  # of all its processes together
-    assert 100 * MIB < peak < 512 * MIB
+    assert 30 * MIB < peak < 512 * MIB
     (tmp_path / "out" / "model.safetensors").unlink()
 
 

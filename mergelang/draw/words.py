@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, Schedule
@@ -13,7 +14,12 @@ from mergelang.source import Span
 
 def plain_text(span: Span) -> str:
     """The text of a span on one line, without comments."""
-    lines = (_without_comment(line) for line in span.text.splitlines())
+    return _plain(span.text)
+
+
+@lru_cache(maxsize=1024)
+def _plain(text: str) -> str:
+    lines = (_without_comment(line) for line in text.splitlines())
     text = " ".join(" ".join(lines).split())
     for loose, tight in (("( ", "("), (", )", ")"), (" )", ")")):
         text = text.replace(loose, tight)

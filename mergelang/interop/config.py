@@ -360,7 +360,8 @@ def _amount(reader: Reader, entries: Mapping[str, Entry], name: str) -> str | No
     if name not in entries:
         return None
     node = entries[name].value
-    text = number_text(reader.plain(node), getattr(node, "value", ""))
+    # The value of a list is its nodes.
+    text = number_text(reader.plain(node), node.value if isinstance(node.value, str) else "")
     if text is None:
         reader.add("E1104", node, what=f"`{name}`", wanted="a number", got=reader.describe(node))
     return text

@@ -9,8 +9,9 @@ tensors has an expression of its own.
 
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-from mergelang.check.schedule import Constant, at
+from mergelang.check.schedule import Constant, Schedule, at
 from mergelang.check.value import Opened
 from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
@@ -83,7 +84,7 @@ def _walk(
         parts.append(arm)
         below = [below[arm]]
     elif op == "affine":
-        _values(node["coefficients"], inventory, name, parts)
+        parts += (at(each, inventory.place(name)) for each in _varying(node))
     elif node.term.layout is not None:
         origin = node.term.layout.origins[name]
         if not isinstance(origin, Pick):
@@ -92,8 +93,7 @@ def _walk(
         parts += (origin.input, called)
         below = [(node.inputs[origin.input], origin.name)]
     elif op in operators():
-        for _, value in node.attrs:
-            _values(value, inventory, name, parts)
+        parts += (at(each, inventory.place(name)) for each in _varying(node))
         parts.append(inventory.place(name).depth)
     else:
         raise _NoPattern
@@ -101,12 +101,22 @@ def _walk(
         _walk(each, called, checkpoints, parts, extents, names, seen)
 
 
-def _values(value: Any, inventory: Any, name: str, parts: list[Hashable]) -> None:
-    """What is not the same at every place of an option's value."""
-    if isinstance(value, tuple):
-        for each in value:
-            _values(each, inventory, name, parts)
-    elif isinstance(value, Opened):
-        raise _NoPattern
-    elif isinstance(value, SCHEDULES) and not isinstance(value, Constant):
-        parts.append(at(value, inventory.place(name)))
+_known: WeakKeyDictionary[Node, tuple[Schedule, ...]] = WeakKeyDictionary()
+
+
+def _varying(node: Node) -> tuple[Schedule, ...]:
+    """What is not the same at every place of a node's options. Raises _NoPattern."""
+    known = _known.get(node)
+    if known is not None:
+        return known
+    found: list[Schedule] = []
+    stack: list[Any] = [value for _, value in node.attrs]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Opened):
+            raise _NoPattern
+        if isinstance(value, tuple):
+            stack += value
+        elif isinstance(value, SCHEDULES) and not isinstance(value, Constant):
+            found.append(value)
+    return _known.setdefault(node, tuple(found))
