@@ -42,8 +42,8 @@ def models(tmp_path_factory):
 def keeps(models, text: str, into) -> None:
     """Runs the recipe; holds its plan to what happened."""
     seen: list[events.Event] = []
-    run(models, text, into, listener=seen.append, block=1 << 14)
-    plan = mergelang.load(into / "test.merge").plan(fresh=True)
+    run(models, text, into, listener=seen.append, block=1 << 14, cache="none")
+    plan = mergelang.load(into / "test.merge").plan(fresh=True, cache="none")
     done = [event for event in seen if isinstance(event, events.TensorDone)]
     tasks = {(out.destination.text, task.name): task for out in plan.outputs for task in out.tasks}
     assert sorted((each.output, each.tensor) for each in done) == sorted(tasks)
