@@ -1,0 +1,1 @@
+"""Two published models out of the Python package index, merged with perturbed copies."""
