@@ -50,6 +50,21 @@ def _product(shape: tuple[int, ...]) -> int:
     return prod(shape)
 
 
+def along_last(shape: tuple[int, ...]) -> bool:
+    """Whether a table of this shape has its rows along the last axis, a number each: [1, rows]."""
+    return len(shape) > 1 and _product(shape[:-1]) == 1
+
+
+def row_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one row of a table."""
+    return () if along_last(shape) else shape[1:]
+
+
+def with_rows(shape: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The shape of a table with another number of rows."""
+    return (*shape[:-1], rows) if along_last(shape) else (rows, *shape[1:])
+
+
 class Extent(NamedTuple):
     """Where the bytes of a stored tensor lie: file (as text), absolute offset, type."""
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file
 
 import mergelang
+from mergelang.errors import RecipeError
+from mergelang.models.vocabulary import vocabulary_of
+from mergelang.tensors import Inventory, Layering, TensorType
 from tests.checkpoints import MARKS, llama_shapes, write_arrays, write_tokenizer
 
 HIDDEN = 6
@@ -29,8 +35,6 @@ def write(folder: Path, words, seed: int, *, rows: int | None = None, **config) 
 
 def run(folder: Path, text: str, **options) -> dict:
     """Runs a recipe over the models of a folder; gives the output's tensors."""
-    from safetensors.numpy import load_file
-
     names = sorted(path.name for path in folder.iterdir() if path.name != "out")
     head = [f'model {name} = "{name}"' for name in names if re.search(rf"\b{name}\b", text)]
     path = folder / "test.merge"
@@ -318,3 +322,48 @@ def test_a_lock_and_a_later_run_know_the_vocabulary_and_the_template(models):
     again.run()
     assert (folder / "out" / "chat_template.jinja").read_text() == "{{ 2 }}"
     assert facts != (folder / "test.merge.lock").read_text()
+
+
+def bart(folder: Path, words, seed: int) -> dict:
+    """A tiny BART with random biases for its tokens, which lie along the last axis: [1, tokens]."""
+    torch.manual_seed(seed)
+    small = {
+        f"{side}_{name}": size for side in ("encoder", "decoder")
+        for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 8))
+    }  # fmt: skip
+    model = transformers.BartForConditionalGeneration(transformers.BartConfig(
+        vocab_size=len(MARKS) + len(words), d_model=HIDDEN, max_position_embeddings=16, **small
+    ))  # fmt: skip
+    model.final_logits_bias.normal_()
+    model.save_pretrained(folder)
+    write_tokenizer(folder, words)
+    return load_file(folder / "model.safetensors")
+
+
+def test_biases_along_the_last_axis_are_aligned_as_the_rows_are(tmp_path):
+    made = {name: bart(tmp_path / name, WORDS[name], seed) for seed, name in enumerate("ab")}
+    name = "final_logits_bias"
+    with pytest.raises(RecipeError, match="E2401"):
+        run(tmp_path, 'output "out" = linear(a, b)')
+    out = run(tmp_path, 'output "out" = linear(a, b) { tokenizer: union(a, b), pad_vocab: 11 }')
+    a, b = (made[each][name][0] for each in "ab")
+    marks = len(MARKS)
+    mine = np.concatenate([a, b[marks + 2 :]])
+    other = np.concatenate([b[:marks], a[marks : marks + 1], b[[marks + 1, marks, marks + 2]]])
+    assert out[name].shape == (1, 11)
+    assert np.allclose(out[name][0][: marks + 4], (mine + other) / 2, atol=1e-6)
+    mean = (mine.mean(dtype=np.float64) + other.mean(dtype=np.float64)) / 2
+    assert np.allclose(out[name][0][marks + 4 :], mean, atol=1e-6)
+    _, told = transformers.BartForConditionalGeneration.from_pretrained(
+        tmp_path / "out", output_loading_info=True
+    )
+    assert not any(told.values())
+    kept = run(tmp_path, 'output "out" = b { tokenizer: union(b) }')
+    assert np.array_equal(kept[name], made["b"][name])
+
+
+def test_an_unknown_tensor_with_a_column_for_each_token_is_not_passed_over():
+    types = {EMBED: TensorType("F32", (9, 6)), "odd.weight": TensorType("F32", (6, 9)),
+             "model.layers.0.mlp.weight": TensorType("F32", (6, 9))}  # fmt: skip
+    inventory = Inventory(types, Layering("model.layers.", 1))
+    assert vocabulary_of(inventory, {}, None, "x").unknown == ("odd.weight",)

@@ -7,6 +7,7 @@ else is as it was.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 
 from mergelang.check.alignment import Alignment, Rule
 from mergelang.check.program import Term, walk
@@ -23,7 +24,7 @@ from mergelang.ops.layout import Fresh, Layout, Pick
 from mergelang.ops.registry import operators
 from mergelang.ops.rows import Rows, gather, padded
 from mergelang.source import Span
-from mergelang.tensors import Inventory, TensorType
+from mergelang.tensors import Extent, Inventory, TensorType, row_of, with_rows
 
 
 def retokenize(
@@ -50,9 +51,10 @@ def retokenize(
     for each in _parts(term, vocabularies, "retokenize"):
         report.add("E2410", span, each.span)
         return None
-    tables = {name for leaf in leaves.values() for name in vocabularies.tables(leaf)}
+    tables = {_end(name) for leaf in leaves.values() for name in vocabularies.tables(leaf)}
     for adapter in _parts(term, vocabularies, "lora", "adapted"):
-        touched = [each for each in vocabularies.checkpoint(adapter).parts if each in tables]
+        parts = vocabularies.checkpoint(adapter).parts
+        touched = [each for each in parts if _end(each) in tables]
         if touched:
             text = adapter.options["reference"].text
             report.add("E2420", span, adapter.span, text=text, name=touched[0])
@@ -223,8 +225,11 @@ def _aligned(
                 lacking = alignment.vocabularies[rule.model].shown
                 report.add("E2409", span, text=lacking, token=text, name=name)
                 return None
-        tensors[name] = TensorType(kind.dtype, (alignment.target.rows, *kind.shape[1:]))
-        extents = [each.extents.get(table) for each, table in zip(checkpoints, tables, strict=True)]
+        tensors[name] = TensorType(kind.dtype, with_rows(kind.shape, alignment.target.rows))
+        extents = [
+            None if table is None else _upright(each.extents[table])
+            for each, table in zip(checkpoints, tables, strict=True)
+        ]
         origins[name] = Fresh(partial(_table, alignment, there, extents))
     made = replace(inventory, tensors=tensors)
     givers = {i for each in alignment.taken.values() for i in each} - {alignment.own}
@@ -236,6 +241,13 @@ def _aligned(
     )  # fmt: skip
 
 
+def _upright(table: Extent) -> Extent:
+    """A stored table with its rows along the first axis."""
+    kind = table.type
+    rows = kind.count // max(1, prod(row_of(kind.shape)))
+    return table._replace(type=TensorType(kind.dtype, (rows, *row_of(kind.shape))))
+
+
 def _counterpart(
     name: str, kind: TensorType, words: Vocabulary, inventory: Inventory
 ) -> str | None:
@@ -244,14 +256,19 @@ def _counterpart(
     It has the same name, or alone the same end of a name (inside another model it is called
     otherwise); of a model without a head of its own its embedding is the head.
     """
-    alike = [each for each in words.tensors if inventory[each].shape[1:] == kind.shape[1:]]
+    row = row_of(kind.shape)
+    alike = [each for each in words.tensors if row_of(inventory[each].shape) == row]
     if name in alike:
         return name
-    ends = name.split(".")[-2:]
-    found = [each for each in alike if each.split(".")[-2:] == ends]
-    if not found and is_head(name) and not any(map(is_head, words.tensors)):
+    found = [each for each in alike if _end(each) == _end(name)]
+    if not found and is_head(name) and not any(map(is_head, alike)):
         found = [each for each in alike if is_embedding(each)]
     return found[0] if len(found) == 1 else None
+
+
+def _end(name: str) -> str:
+    """The end of a name, which is the same wherever in another model a model stands."""
+    return ".".join(name.split(".")[-2:])
 
 
 def _table(

@@ -18,6 +18,7 @@ from mergelang.models.tokenizer import Tokenizer
 from mergelang.models.vocabulary import Vocabulary
 from mergelang.ops.layout import Pick
 from mergelang.source import Span
+from mergelang.tensors import row_of
 
 if TYPE_CHECKING:
     from mergelang.check.report import Report
@@ -126,8 +127,8 @@ class Vocabularies:
         for each in inputs:
             tables, first = self.tables(each.term), inputs[0].term.inventory
             for name in names:
-                shape = each.term.inventory[name].shape
-                if _tokenizer(tables.get(name)) is None or shape[1:] != first[name].shape[1:]:
+                row = row_of(each.term.inventory[name].shape)
+                if _tokenizer(tables.get(name)) is None or row != row_of(first[name].shape):
                     return False
         return True
 

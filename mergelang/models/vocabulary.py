@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mergelang.models.tokenizer import Tokenizer
-from mergelang.tensors import Inventory
+from mergelang.tensors import Inventory, along_last
 
 EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "shared", "tok_embeddings",
               "token_embedding", "word_embedding"}  # fmt: skip
@@ -14,7 +14,9 @@ EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "shared", "t
 
 HEADS = {"lm_head", "embed_out", "output_projection"}
 
-KNOWN = re.compile(r"(.*\.)?(cls\.predictions\.(bias|decoder\..*)|generator_lm_head\..*)")
+KNOWN = re.compile(
+    r"(.*\.)?(cls\.predictions\.(bias|decoder\..*)|generator_lm_head\..*|final_logits_bias)"
+)
 """Tensors of the size of the vocabulary by other names."""
 
 OTHERS = {"wpe", "position_embeddings", "token_type_embeddings", "embed_positions", "score",
@@ -60,15 +62,15 @@ def vocabulary_of(
     chosen = [name for name in named if inventory[name].shape[0] in said] or named
     if not chosen:
         return None
-    rows = inventory[chosen[0]].shape[0]
+    rows, width = inventory[chosen[0]].shape
     tables, unknown = [], []
     for name in inventory:
         shape = inventory[name].shape
-        if not shape or shape[0] != rows:
-            continue
-        if is_embedding(name) or is_head(name):
+        first = shape[:1] == (rows,)
+        last = len(shape) > 1 and shape[-1] == rows != width
+        if (first or (last and along_last(shape))) and (is_embedding(name) or is_head(name)):
             tables.append(name)
-        elif not _other(inventory, name):
+        elif (first or last) and not _other(inventory, name):
             unknown.append(name)
     return Vocabulary(rows, tuple(tables), tuple(unknown), tokenizer, shown)
 

@@ -13,8 +13,8 @@ from math import prod
 from operator import or_
 from typing import NamedTuple
 
-from mergelang.ops.expr import BLOCK, COLUMNS, MASK, Context, Value, dot, make, where
-from mergelang.tensors import DTYPES, Extent
+from mergelang.ops.expr import BLOCK, COLUMNS, MASK, SCALAR, Context, Value, dot, make, where
+from mergelang.tensors import DTYPES, Extent, along_last, row_of
 
 
 class Part(NamedTuple):
@@ -117,14 +117,16 @@ def gather(rows: Rows, context: Context, key: bytes) -> Value:
 
 def padded(table: Value, bands: Sequence[tuple[int, int]], known: int) -> Value:
     """The table with the mean of its first `known` rows as every row of some bands of rows."""
-    width = prod(table.context.type.shape[1:])
+    shape = table.context.type.shape
+    width = prod(row_of(shape))
 
     def rows(low: int, high: int) -> Value:
         band = make(MASK, "band", (), (low * width, high * width))
         return Value(band, table.key, table.context)
 
     ones = Value(make(BLOCK, "fill", (), 1.0), table.key, table.context)
-    mean = dot(where(rows(0, known), table, 0), ones, COLUMNS) / known
+    kind = SCALAR if along_last(shape) else COLUMNS
+    mean = dot(where(rows(0, known), table, 0), ones, kind) / known
     masks = [rows(*band) for band in bands]
     result = where(reduce(or_, masks), mean, table)
     return Value(result.expr, table.key, table.context)

@@ -105,15 +105,15 @@ right:  output "out" = base { tokenizer: from(base), tokens: { "<|x|>": token(ba
 """,
     ),
     "E2408": Kind(
-        "`{text}` has tensors of {rows} rows, as many as its vocabulary, with names that do not "
-        "say whether they are rows of tokens: {names}",
+        "`{text}` has tensors with an axis of {rows}, as long as its vocabulary, and names that do "
+        "not say whether it counts tokens: {names}",
         label="cannot be aligned",
         related=("this model",),
         help=(),
         explain="""\
 Embeddings, heads and their biases are known by their names. A tensor outside the layers that has
-exactly as many rows as the vocabulary, under a name that is not known, may be one of them or not;
-aligning the others and not this one would break the model, so it is not guessed.
+exactly as many rows or columns as the vocabulary, under a name that is not known, may be one of
+them or not; aligning the others and not this one would break the model, so it is not guessed.
 """,
     ),
     "E2409": Kind(
