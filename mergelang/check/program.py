@@ -36,7 +36,7 @@ class Term:
         slice       one               {"low": int, "high": int | None}
         module      one               {"words": (str,)}
         graft       whole, modules    {"words": tuple[str, ...]}  (which module each one becomes)
-        renamed     one               {}   (its tensors under another model's names for them)
+        renamed     one               {"names"}   (under another model's names for its tensors)
         match       one an arm        {"patterns": tuple[ast.Pattern, ...]}
         retokenize  source, givers    {"alignment": Alignment}   (givers: whose rows it takes)
         from_base   base, delta       {}   (`base:` of a task-vector operator: base plus delta)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mergelang.check import mass as masses
+from mergelang.check.naming import Naming, within_names
 from mergelang.check.numbers import fails
 from mergelang.check.places import all_places
 from mergelang.check.program import Term
@@ -20,7 +21,6 @@ from mergelang.check.vocabularies import Vocabularies
 from mergelang.lang import ast
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import LayoutError, slice_layers
-from mergelang.ops.parts import aligned
 from mergelang.ops.registry import operators
 from mergelang.source import Span
 from mergelang.tensors import Inventory, Place
@@ -58,7 +58,7 @@ class Terms:
     comparisons: Comparisons = field(default_factory=Comparisons)
     usage: Usage = field(default_factory=Usage)
     vocabularies: Vocabularies = field(default_factory=lambda: Vocabularies({}))
-    _known: dict[tuple[int, int], tuple[Term, Inventory, Term]] = field(default_factory=dict)
+    naming: Naming = field(default_factory=Naming)
 
     def source(self, reference: Reference, inventory: Inventory | None, span: Span) -> Term:
         return Term(
@@ -75,14 +75,19 @@ class Terms:
         self, base: Input, adapter: Reference, inventory: Inventory | None, span: Span
     ) -> Term:
         """What an adapter makes of its base, less the base."""
-        delta = Input(self.lora(adapter, inventory, span), span)
-        facts = {"seed": self.seed, "donor": base.term, "inventory": self._same(
-            (base, delta), 0, span
-        )}  # fmt: skip
-        model = Term(
-            "adapted", (base.term,), {"reference": adapter}, span, base.term.mass, **facts
-        )
-        return Term("sub", (model, base.term), {}, span, ZERO, **facts)
+        delta = self.naming.under(self.lora(adapter, inventory, span), base.term.inventory)
+        fit = self._same((base, Input(delta, span)), 0, span)
+
+        def apply(one: Term) -> Term:
+            return Term(
+                "adapted", (one,), {"reference": adapter}, span, base.term.mass, self.seed,
+                donor=base.term, inventory=fit and one.inventory,
+            )  # fmt: skip
+
+        model = within_names(base.term, delta, apply)
+        return Term(
+            "sub", (model, base.term), {}, span, ZERO, self.seed, donor=base.term, inventory=fit
+        )  # fmt: skip
 
     def sum(self, op: str, left: Input, right: Input, span: Span) -> Term:
         """`left + right` or `left - right`; `op` is the sign."""
@@ -212,6 +217,8 @@ class Terms:
                 else:
                     reason = error.facts.get("reason", error.code)
                     self.report.add("E0318", place, operator=name, reason=reason)
+        for code, facts in layout.warnings if layout else ():
+            self.report.add(code, span, **facts)
         self._look_at_options(options, layout and layout.inventory)
         return Term(
             name, tuple(each.term for each in inputs), options, span, mass, self.seed,
@@ -227,23 +234,7 @@ class Terms:
     def _aligned(self, inputs: Sequence[Input], donor: int) -> list[Input]:
         """The inputs under the names of the donor, where theirs begin otherwise."""
         wanted = inputs[donor].term.inventory
-        return [
-            each if wanted is None or each.term.inventory is None
-            else Input(self._named_as(each.term, wanted), each.span)
-            for each in inputs
-        ]  # fmt: skip
-
-    def _named_as(self, term: Term, wanted: Inventory) -> Term:
-        key = (id(term), id(wanted))
-        if key not in self._known:
-            layout = aligned(term.inventory, wanted)
-            made = term if layout is None else Term(
-                "renamed", (term,), {}, term.span, term.mass, term.seed, term.name, donor=term,
-                inventory=layout.inventory, layout=layout,
-            )  # fmt: skip
-            # Both are kept beside the answer, so that their ids stay theirs.
-            self._known[key] = (term, wanted, made)
-        return self._known[key][2]
+        return [Input(self.naming.under(each.term, wanted), each.span) for each in inputs]
 
     def _same(self, inputs: Sequence[Input], donor: int, span: Span) -> Inventory | None:
         return self._agree(inputs, donor, None, span)[1]

@@ -33,7 +33,7 @@ class Node:
         slice       low, high
         module      words: the module of a model
         graft       words: the modules that the further inputs take the places of
-        renamed     nothing: the input's tensors under the names that another model has for them
+        renamed     names: a digest of those that another model has for the input's tensors
         match       patterns, one for each input
         retokenize  alignment: where the rows of the first input's tables come from
         patch       names: tensors that come from the second input, all others from the first

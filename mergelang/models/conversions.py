@@ -8,9 +8,10 @@ middle of a fused tensor. What is not known here keeps its names, and does not g
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import methodcaller
 
-from mergelang.tensors import Extent, TensorType
+from mergelang.tensors import Extent, Inventory, TensorType
 
 SEEING = {
     "model.language_model.": "language_model.model.",
@@ -63,6 +64,36 @@ def as_on_disk(extents: Mapping[str, Extent], architecture: str) -> dict[str, Ex
     if architecture in EXPERTS:
         found = _split(found, *EXPERTS[architecture])
     return found
+
+
+def names_in(model: Inventory, names: Iterable[str]) -> dict[str, str]:
+    """What a model calls the tensors of an adapter that it does not have under their own `names`.
+
+    An adapter names them as they were in memory when it was trained: with what stands in front of
+    the names of a model inside another (`transformer.`), or as transformers calls them inside.
+    Empty unless that accounts for all of them.
+    """
+    names = tuple(names)
+    stray = next((name for name in names if name not in model), None)
+    if stray is None:
+        return {}
+    prefixes = PREFIXES.get(model.architecture, {})
+    for rule in (lambda name: _with_prefix(name, prefixes), *_fronts(stray, model)):
+        found = {name: name if name in model else rule(name) for name in names}
+        if _apart(found) and all(new in model for new in found.values()):
+            return {name: new for name, new in found.items() if new != name}
+    return {}
+
+
+def _fronts(stray: str, model: Inventory) -> Iterator[Callable[[str], str]]:
+    """Ways to take something off the front of names, or to put it there, that lead from this name
+    to one that the model has."""
+    for cut in (i + 1 for i, each in enumerate(stray) if each == "."):
+        if stray[cut:] in model:
+            yield methodcaller("removeprefix", stray[:cut])
+    for name in model:
+        if name.endswith(f".{stray}"):
+            yield name[: -len(stray)].__add__
 
 
 def _renamed(extents: dict[str, Extent], rename) -> dict[str, Extent]:

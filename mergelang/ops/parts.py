@@ -166,16 +166,21 @@ def aligned(inventory: Inventory, other: Inventory) -> Layout | None:
     inside = (name for name in inventory if inventory.layering.split(name)[0] is not None)
     if len(set(names.values())) < len(names) or any(names[name] == name for name in inside):
         return None
-    layering = replace(
-        inventory.layering, prefix=theirs,
-        others=tuple(
-            replace(each, prefix=more + each.prefix.removeprefix(less))
-            for each in inventory.layering.others
-        ),
-    )  # fmt: skip
+    return renamed(inventory, names)
+
+
+def renamed(inventory: Inventory, names: Mapping[str, str]) -> Layout:
+    """The tensors of a model under new names (`names`: old name to new), those that have one."""
+    origins = {names.get(name, name): Pick(0, name) for name in inventory}
+    olds = {new: origin.name for new, origin in origins.items()}
+    towers = [
+        replace(tower, prefix=_inner_prefix(tower, olds) or tower.prefix, others=())
+        for tower in (inventory.layering, *inventory.layering.others)
+    ]
     made = Inventory(
-        {new: inventory[name] for name, new in names.items()}, layering,
-        {new: inventory.roles.get(name, frozenset()) for name, new in names.items()},
+        {new: inventory[old] for new, old in olds.items()},
+        replace(towers[0], others=tuple(towers[1:])),
+        {new: inventory.roles.get(old, frozenset()) for new, old in olds.items()},
         inventory.architecture, inventory.sparse,
     )  # fmt: skip
-    return Layout(made, {new: Pick(0, name) for name, new in names.items()})
+    return Layout(made, origins)

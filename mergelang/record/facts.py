@@ -25,8 +25,8 @@ Facts = dict[Name, str]
 LONGEST = 300
 """Characters of a value that is not replaced by its digest."""
 
-STRUCTURE = frozenset({"reference", "low", "high", "patterns"})
-"""Options that a node's text shows already."""
+STRUCTURE = frozenset({"reference", "low", "high", "patterns", "names"})
+"""Options that a node's text shows already, or that its sources make."""
 
 
 def facts_of(program: Program) -> Facts:
@@ -101,6 +101,8 @@ class _Texts:
                 inner = inputs[0][1]
                 bare = id(inner) in self.names or self.parts(inner)[0] not in ("add", "sub")
                 return f"by * {texts[0] if bare else f'({texts[0]})'}"
+            case "renamed":
+                return texts[0]
             case "slice":
                 low, high = options["low"], options["high"]
                 return f"{texts[0]}[{low or 0}..{'' if high is None else high}]"
@@ -145,7 +147,7 @@ class _Texts:
             each, at = stack.pop()
             _, inputs, options = self.parts(each)
             for key, value in options.items():
-                if key not in STRUCTURE:
+                if key not in STRUCTURE or _is_operator(each):
                     found["option", at, key] = self.value(value)
             for number, (_, below) in enumerate(inputs, 1):
                 if id(below) not in self.names:
