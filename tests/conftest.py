@@ -32,3 +32,30 @@ def tiny(tmp_path_factory):
         return made[name]
 
     return two
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub with one model, `org/name`, that of the folder `model`; both caches are empty."""
+    from huggingface_hub import constants
+
+    from mergelang.models import download
+    from tests.checkpoints import write_model
+    from tests.hub import serving
+
+    with serving() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        form = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", form)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(download, "PAUSE", 0)
+        monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "kept"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
+        model = write_model(tmp_path / "model", seed=1)
+        (model / "tokenizer.json").write_text("{}")
+        (model / "picture.png").write_bytes(b"\x89PNG")
+        hub.repo("org/name").commit(model)
+        yield hub

@@ -15,7 +15,12 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+from mergelang.api import Recipe, load
+
 LARGE = (".safetensors", ".bin")
+WEIGHTS = "model.safetensors"
 
 
 @dataclass
@@ -199,3 +204,15 @@ def serving() -> Iterator[FakeHub]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def recipe(folder: Path, *sources: str, expr: str | None = None) -> Recipe:
+    """A recipe of the sources `m0`, `m1`, ...: their mean, or another expression."""
+    models = [f'model m{i} = "{source}"' for i, source in enumerate(sources)]
+    expr = expr or f"mean({', '.join(f'm{i}' for i in range(len(sources)))})"
+    (folder / "x.merge").write_text("\n".join([*models, f'output "out" = {expr}', ""]))
+    return load(folder / "x.merge")
+
+
+def codes(error: pytest.ExceptionInfo) -> list[str]:
+    return [each.code for each in error.value.diagnostics]

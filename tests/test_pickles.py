@@ -10,6 +10,7 @@ import zipfile
 
 import pytest
 import torch
+from huggingface_hub import constants, snapshot_download
 from safetensors.torch import load_file
 
 from mergelang import load
@@ -17,7 +18,6 @@ from mergelang.cli.app import main
 from mergelang.errors import InputError, RecipeError
 from mergelang.models.pickles import read_pickle
 from tests.checkpoints import llama_config, llama_shapes, write_adapter, write_model
-from tests.hub import serving
 
 
 def tensors(seed=1, dtype=torch.bfloat16):
@@ -219,23 +219,40 @@ def test_a_pickled_adapter_is_read_with_leave_or_converted(tmp_path):
     load(tmp_path / "x.merge").check()
 
 
-def test_a_pickled_model_on_the_hub_is_fetched_and_converted_first(tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    with serving() as hub:
-        form = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", form)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        commit = hub.repo("org/name").commit(pickled(tmp_path / "a", tensors()))
-        (tmp_path / "x.merge").write_text('model a = "hf:org/name"\noutput "out" = a\n')
+def test_a_pickle_on_the_hub_is_read_once_its_own_tools_have_fetched_it(hub, tmp_path):
+    commit = hub.repo("org/a").commit(pickled(tmp_path / "a", tensors()))
+    adapter = write_adapter(tmp_path / "adapter", seed=2, layers=2)
+    held = load_file(adapter / "adapter_model.safetensors")
+    torch.save(held, adapter / "adapter_model.bin")
+    config = (adapter / "adapter_config.json").read_bytes()
+    weights = (adapter / "adapter_model.bin").read_bytes()
+    repo = hub.repo("org/lora")
+    other = repo.commit({"x/adapter_config.json": config, "x/adapter_model.bin": weights})
+    text = 'model a = "{}"\noutput "out" = a + lora("{}")\n'
+    there = text.format("hf:org/a", "hf:org/lora/x")
+    fetching = (
+        ("hf:org/a", "org/a", commit, f"`hf download org/a --revision {commit}`"),
+        ("hf:org/lora/x", "org/lora", other,
+         f'`hf download org/lora --revision {other} --include "x/*"`'),
+    )  # fmt: skip
+    (tmp_path / "x.merge").write_text(there)
+    for source, name, revision, command in fetching:
         with pytest.raises(RecipeError, match="E2233") as error:
             load(tmp_path / "x.merge", allow_pickle=True).check()
-        assert (
-            f"`hf download org/name --revision {commit} --local-dir name && mergelang convert name "
-            "-o name-safetensors --allow-pickle`"
-        ) in str(error.value)
+        said = next(each for each in map(str, error.value.diagnostics) if source in each)
+        assert command in said
+        snapshot_download(
+            name, revision=revision, endpoint=hub.endpoint, cache_dir=constants.HF_HUB_CACHE
+        )
+    found = run(tmp_path, there)
+    expected = run(tmp_path, text.format("a", "adapter"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    with pytest.raises(RecipeError, match="E2234") as error:
+        (tmp_path / "y.merge").write_text('let x = lora("hf:org/lora/x")\n')
+        load(tmp_path / "y.merge").check()
+    assert (
+        f'hf download org/lora --revision {other} --include "x/*" --local-dir lora && python -c'
+    ) in str(error.value) and "'lora/x/adapter_model.bin'" in str(error.value)
 
 
 def test_torch_is_loaded_for_a_pickle_and_for_nothing_else(tmp_path):

@@ -18,7 +18,7 @@ from mergelang.models.checkpoint import Checkpoint, sound_extents
 from mergelang.models.hub import Hub
 from mergelang.models.reference import Reference
 from mergelang.models.roles import roles_of
-from mergelang.models.weights import folder_extents, open_folder
+from mergelang.models.weights import fetched, folder_extents, open_folder
 from mergelang.tensors import MERGEABLE, Extent, Inventory, Layering, TensorType
 
 CONFIG = "adapter_config.json"
@@ -134,7 +134,10 @@ def open_adapter(
     if WEIGHTS not in folder and PICKLED in folder:
         weights = PICKLED
         if not allow_pickle:
-            raise InputError("E2234", path=shown, file=PICKLED)
+            fetch, place = fetched(shown, folder.snapshot)
+            raise InputError("E2234", path=shown, file=PICKLED, fetch=fetch, place=place)
+        if not (folder.path / PICKLED).exists():
+            raise InputError("E2233", path=shown, command=folder.snapshot.command)
     elif WEIGHTS not in folder:
         lost = InputError("E2201", path=shown, what=f"has no {WEIGHTS}")
         raise folder.lacking(f"{WEIGHTS} is", lost)

@@ -112,8 +112,7 @@ def _pickles(folder: Folder, found: Sequence[str], allowed: bool) -> tuple[str, 
         facts = {"count": len(found), "kind": "pickled", "index": PICKLE_INDEX}
         raise InputError("E0618", path=folder.shown, **facts)
     if not all((folder.path / name).exists() for name in names):
-        command = _convert(folder.shown, folder.snapshot)
-        raise InputError("E2233", path=folder.shown, command=command)
+        raise InputError("E2233", path=folder.shown, command=folder.snapshot.command)
     return names
 
 
@@ -165,13 +164,19 @@ def refused(what: str, shown: str, snapshot: Snapshot | None = None) -> InputErr
 
 def _convert(shown: str, snapshot: Snapshot | None) -> str:
     """The command that makes safetensors of a source."""
+    fetch, place = fetched(shown, snapshot)
+    bare = Path(place).with_suffix("") if place.endswith(PICKLES) else place
+    return f"{fetch}mergelang convert {place} -o {bare}-safetensors --allow-pickle"
+
+
+def fetched(shown: str, snapshot: Snapshot | None) -> tuple[str, str]:
+    """The start of a command that fetches a source into the current folder, empty for one that is
+    on this machine; and where it lies then."""
     if snapshot is None:
-        bare = Path(shown).with_suffix("") if shown.endswith(PICKLES) else shown.rstrip("/")
-        return f"mergelang convert {shown} -o {bare}-safetensors --allow-pickle"
+        return "", shown.rstrip("/")
     folder = snapshot.name.repo.partition("/")[2]
-    fetch = snapshot.command + f" --local-dir {folder}"
     inner = f"{folder}/{snapshot.name.subfolder}".rstrip("/")
-    return f"{fetch} && mergelang convert {inner} -o {inner}-safetensors --allow-pickle"
+    return f"{snapshot.command} --local-dir {folder} && ", inner
 
 
 def _weight_map(folder: Folder, index: str) -> Mapping[str, str]:

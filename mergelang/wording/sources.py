@@ -220,10 +220,10 @@ torch does today.
     "E2233": Kind(
         "the weights of `{path}` are pickles, which cannot be looked at before they are fetched",
         label="not on this machine",
-        help=("fetch and convert it: `{command}`",),
+        help=("fetch it: `{command}`",),
         explain="""\
 Of a safetensors file on the Hub the header tells all that a plan needs. A pickle has none: only the
-whole file tells what is in it.
+whole file tells what is in it. Fetched once, it is found in the cache of the Hub's own tools.
 """,
     ),
     "E2234": Kind(
@@ -231,10 +231,10 @@ whole file tells what is in it.
         label="not safetensors",
         help=(
             "allow it to be read, as tensors alone: `--allow-pickle`",
-            "or convert it once: `python -c \"import torch; from safetensors.torch import "
+            "or convert it once: `{fetch}python -c \"import torch; from safetensors.torch import "
             "save_file; "
-            "save_file(torch.load('{path}/adapter_model.bin', weights_only=True), "
-            "'{path}/adapter_model.safetensors')\"`",
+            "save_file(torch.load('{place}/adapter_model.bin', weights_only=True), "
+            "'{place}/adapter_model.safetensors')\"`",
         ),
         explain="""\
 Reading a Python pickle can run any code that somebody put into it. With `--allow-pickle` torch
