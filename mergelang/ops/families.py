@@ -24,6 +24,7 @@ class Family:
     matrices of a shared expert, `shared_gate` the name of its gate: None where it knows none.
     `parts` renames the matrices of an expert. Besides those of all families its layers have the
     tensors `also`; those among them that are `zero` are zero where the dense model lacks them.
+    `code` is the repository on the Hub whose code loads it, where transformers has none of its own.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Family:
     shared_gate: str | None = None
     also: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
+    code: str = ""
 
     def expert(self, number: int, part: str) -> str:
         """The name in a layer of a matrix of an expert."""
@@ -57,7 +59,7 @@ FAMILIES = {
         ),
         Family(
             "deepseek", ("llama", "mistral"), "mlp.gate.weight", "mlp.experts.",
-            shared="mlp.shared_experts.",
+            shared="mlp.shared_experts.", code="deepseek-ai/deepseek-moe-16b-base",
         ),
         Family(
             "qwen2_moe", ("qwen2", "llama", "mistral"), "mlp.gate.weight", "mlp.experts.",

@@ -66,7 +66,8 @@ class Layout:
 
     `config` lists changes to the donor's config in order, each the name of a function of
     `models.config` with its arguments: `("with_layers", {"count": 24})`. `dropped` says for each
-    reason how many input tensors are left out. `prepare` makes the `Prepared` ones.
+    reason how many input tensors are left out. `prepare` makes the `Prepared` ones. `warnings` are
+    codes with their facts: what there is to be said of such a result.
     """
 
     inventory: Inventory
@@ -74,6 +75,7 @@ class Layout:
     config: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     prepare: Gates | None = None
+    warnings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
 class LayoutError(Exception):

@@ -100,9 +100,13 @@ def moe(
         prepare = Gates(gate, pool, texts, len(experts), maker.routers())
     replaced = base.layering.count * len(PARTS)
     others = sum(len(each) - replaced for each in experts)
-    reasons = {"not a feed-forward layer: a mixture takes it from its base": others,
-               "feed-forward layers of the base: a mixture has those of its experts": replaced}
-    return Layout(inventory, origins, ((family.name, edit),), reasons, prepare)  # fmt: skip
+    reasons = {
+        "not a feed-forward layer: a mixture takes it from its base": others,
+        "feed-forward layers of the base: a mixture has those of its experts": replaced,
+    }
+    warnings = (("W2311", {"family": family.name, "repo": family.code}),) if family.code else ()
+    edits = ((family.name, edit),)
+    return Layout(inventory, origins, edits, reasons, prepare, warnings)
 
 
 def _check_prompts(

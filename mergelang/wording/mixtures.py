@@ -1,4 +1,4 @@
-"""E071., E231., E232., W2310: mixtures of experts, and their gates."""
+"""E071., E231., E232., W231.: mixtures of experts, and their gates."""
 
 from mergelang.wording.kind import Kind
 
@@ -297,6 +297,21 @@ embeddings are put in another order, and the tokenizer for that is not written y
         explain="""\
 Where the rows of a gate point nearly the same way, tokens go to experts by accident, and some
 experts are hardly used. (The condition number of the gate is above 5, as mergekit-moe measures it.)
+""",
+    ),
+    "W2311": Kind(
+        "transformers has no code of its own for the architecture {family} of this mixture",
+        label="loads with code from the Hub alone",
+        help=(
+            "`architecture: qwen2_moe` loads without; there a shared expert has `prompts` where "
+            "gates are made from prompts",
+            "or load it with `trust_remote_code=True`, which runs the code of {repo}",
+        ),
+        explain="""\
+The first DeepSeek-MoE is a Llama with experts and a shared expert that counts the same for every
+token. Its config names code on the Hub, which has to be fetched and run to load the model; whether
+that code goes with a version of transformers is for its authors. A Qwen2-MoE has a shared expert,
+too, weighed by a gate of its own, and transformers knows it.
 """,
     ),
 }
