@@ -30,6 +30,7 @@ def plan_text(plan: Plan) -> str:
     )
     lines += _cache(plan)
     lines += _fetches(plan)
+    lines += _preparations(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
@@ -58,9 +59,22 @@ def _fetches(plan: Plan) -> list[str]:
     ]
 
 
+def _preparations(plan: Plan) -> list[str]:
+    """A line for each prepare task: what it makes, and whether an earlier run has left that."""
+    return [
+        f"prepares {each.what}: " + ("in the cache" if each.ready else "made first, then kept")
+        for each in plan.preparations
+    ]
+
+
 def memory(plan: Plan) -> str:
     """What the process takes at its peak, as far as headers tell."""
-    return f"about {size(PROCESS + plan.holds)}"
+    return f"about {size(_peak(plan))}"
+
+
+def _peak(plan: Plan) -> int:
+    waiting = (each.holds for each in plan.preparations if not each.ready)
+    return PROCESS + max(plan.holds, *waiting, 0)
 
 
 def disks(plan: Plan) -> list[tuple[Path, int, int]]:
@@ -202,7 +216,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         ],
         "bytes_read": plan.bytes_read,
         "bytes_written": plan.bytes_written,
-        "memory": PROCESS + plan.holds,
+        "memory": _peak(plan),
+        "prepares": [
+            {"what": each.what, "cached": each.ready, "gates": len(each.tensors)}
+            for each in plan.preparations
+        ],
         "fetches": [
             {"source": each.source, "commit": each.snapshot.commit, "file": each.name,
              "bytes": each.nbytes}

@@ -24,6 +24,7 @@ from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import Gates
 from mergelang.plan.arithmetic import arithmetic
+from mergelang.store.digests import BLAKE3, of_bytes
 from mergelang.tensors import Extent, TensorType
 
 VERSION = 1
@@ -66,6 +67,11 @@ class Preparation:
         """Whether an earlier run has left the result."""
         size = len(self.header) + sum(each.type.nbytes for each in self.tensors.values())
         return self.path.is_file() and self.path.stat().st_size == size
+
+    @property
+    def digest(self) -> str:
+        """That of the result, names and types included; empty where it is not there."""
+        return f"{BLAKE3}:{of_bytes(self.path.read_bytes())}" if self.ready else ""
 
     @property
     def holds(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from mergelang.files import Facts, facts_of
 from mergelang.plan.keys import Derivation, derivation
 from mergelang.plan.plan import KEEP, OutputPlan, Plan, Task
+from mergelang.plan.prepare import preparations
 from mergelang.store import digests
 from mergelang.store.outputs import Made, Written, load
 
@@ -38,13 +39,16 @@ def with_previous(plan: Plan) -> Plan:
 def known_digests(plan: Plan) -> dict[str, str]:
     """The digests, as far as they are known, of all files that hold weights for a plan.
 
-    Of files on the Hub the one that it states, whether they were fetched or not.
+    Of files on the Hub the one that it states, whether they were fetched or not; of gates that were
+    made before, theirs.
     """
     found = {}
     for each in plan.checkpoints.values():
         for file in each.files:
             stated = each.origin and each.origin.files.get(file.name)
             found[str(file)] = stated.digest if stated else digests.identity(str(file))
+    for each in preparations((output.node for output in plan.outputs), plan.checkpoints):
+        found[str(each.path)] = each.digest
     return {path: digest for path, digest in found.items() if digest}
 
 

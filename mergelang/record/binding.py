@@ -6,22 +6,26 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from mergelang.check.program import Program
+from mergelang.check.program import Destination, Program
 from mergelang.errors import Diagnostic, InputError, RecipeError, UsageError
 from mergelang.files import cache_folder
+from mergelang.graph.node import Graph, Node
 from mergelang.plan.origin import Parent
 from mergelang.record.facts import Facts
 from mergelang.record.lock import (
+    GATES,
     OF_SOURCES,
     Change,
     changes,
     fact_text,
+    gates_facts,
     lock_text,
     moved,
     parents_of,
     read_lock,
     recipe_facts,
     source_facts,
+    whole_graph,
 )
 from mergelang.store import digests as store
 from mergelang.store.whole import write_whole
@@ -41,18 +45,24 @@ class Binding:
         self.program, self.path, self.recipe = program, path, recipe
         self.was: Facts | None = read_lock(path) if path else None
         self._accepted: set[str] = set()
+        self._frozen = False
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return whole_graph(self.program)
 
     @cached_property
     def facts(self) -> Facts:
         """The facts of the recipe as it is now."""
-        return recipe_facts(self.program)
+        return recipe_facts(self._graph)
 
     @cached_property
     def changes(self) -> list[Change]:
         """What the recipe has changed since the lock was written."""
         if self.was is None:
             return []
-        old = {name: value for name, value in self.was.items() if name[0] not in OF_SOURCES}
+        found = (*OF_SOURCES, GATES)
+        old = {name: value for name, value in self.was.items() if name[0] not in found}
         return changes(old, self.facts)
 
     @property
@@ -84,7 +94,8 @@ class Binding:
 
     def refuse_any(self) -> None:
         """Raises RecipeError where anything at all differs from the lock, as far as is known
-        without reading weights; InputError (E2132) where there is no lock."""
+        without reading weights, and from now on; InputError (E2132) where there is no lock."""
+        self._frozen = True
         if self.was is None:
             raise InputError("E2132", recipe=self.recipe, path=str(self.path or "x.merge.lock"))
         parents = parents_of(self.program)
@@ -107,6 +118,19 @@ class Binding:
         if found:
             raise RecipeError(found)
         self.refuse_moved(parents, known)
+
+    def refuse_other_gates(self, outputs: Iterable[tuple[Destination, Node]]) -> None:
+        """Raises RecipeError (E2133) where a lock that nothing may differ from says other gates
+        than those that were made. It may say none: then they had not been made."""
+        now = gates_facts(self.program, outputs) if self._frozen else {}
+        was = {name: value for name, value in (self.was or {}).items() if name in now}
+        now = {name: value for name, value in now.items() if name in was}
+        found = [
+            Diagnostic("E2133", None, self._said(each) | {"command": self._accepting(each)})
+            for each in changes(was, now)
+        ]
+        if found:
+            raise RecipeError(found)
 
     def _said(self, change: Change) -> dict[str, str]:
         return {
@@ -147,9 +171,13 @@ class Binding:
             found.append(known[name])
         return found
 
-    def text(self, parents: Iterable[Parent], digests: Mapping[Path, str]) -> str:
-        """The text of a lock with these sources."""
-        return lock_text(self.facts | source_facts(parents, digests))
+    def text(
+        self, output: tuple[Destination, Node], parents: Iterable[Parent],
+        digests: Mapping[Path, str],
+    ) -> str:  # fmt: skip
+        """The text of a lock with one output's sources and gates."""
+        gates = gates_facts(self.program, [output])
+        return lock_text(self.facts | source_facts(parents, digests) | gates)
 
     def write(self, parents: Iterable[Parent]) -> bool:
         """Writes the lock, with digests of these sources and those known of others; True where it
@@ -164,7 +192,7 @@ class Binding:
         }  # fmt: skip
         known = {f.path: store.identity(f.path) or "" for p in everything for f in p.files}
         fresh = source_facts(everything, known | source_digests(parents))
-        text = lock_text(self.facts | fresh | kept)
+        text = lock_text(self.facts | fresh | kept | self._gates())
         _remember(self.path, text)
         if self.was is not None and self.path.read_text(encoding="utf-8") == text:
             return False
@@ -172,6 +200,12 @@ class Binding:
         fresh_file.write_text(text, encoding="utf-8", newline="\n")
         os.replace(fresh_file, self.path)
         return True
+
+    def _gates(self) -> Facts:
+        """What gates are: those that are made, and those that the lock has of the same recipe."""
+        same = self.was is not None and not self.changes and not self._accepted
+        old = {name: value for name, value in self.was.items() if name[0] == GATES} if same else {}
+        return old | gates_facts(self.program, self._graph.outputs)
 
 
 def _remembered(path: Path) -> Path:

@@ -23,6 +23,7 @@ class Keeper:
         types = {task.name: task.type for task in output.tasks}
         files = source_digests(output.origin.parents)
         self._binding.refuse_moved(output.origin.parents, files)
+        self._binding.refuse_other_gates([(output.destination, output.node)])
         return Seal(digests, files, root_of(types, digests))
 
     def documents(
@@ -31,7 +32,8 @@ class Keeper:
         made = {"README.md": card(self._plan, output)}
         facts = self._binding.facts
         made[STATEMENT] = statement(output, seal, facts, folder, [*files, *made], made)
-        lock = self._binding.text(output.origin.parents, seal.files)
+        made_of = output.destination, output.node
+        lock = self._binding.text(made_of, output.origin.parents, seal.files)
         return {**made, RECORD: record(output, seal, lock, folder, files, made)}
 
     def remember(self, output: OutputPlan, seal: Seal, folder: Path) -> None:

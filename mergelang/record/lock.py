@@ -11,16 +11,18 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mergelang.check.program import Program
+from mergelang.check.program import Destination, Program
 from mergelang.errors import InputError
 from mergelang.graph import Graph, build
+from mergelang.graph.node import Node
 from mergelang.models.reference import hub_name
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.cost import order
 from mergelang.plan.keys import ENGINE
 from mergelang.plan.lower import Lowering, merges
-from mergelang.plan.origin import Parent, parent
+from mergelang.plan.origin import Parent, parent, path_in_recipe
+from mergelang.plan.prepare import preparations
 from mergelang.record.facts import Facts, Name, facts_of
 from mergelang.store import digests as store
 
@@ -31,6 +33,9 @@ _LINE = re.compile(rf"((?:{_WORD.pattern})(?: (?:{_WORD.pattern}))*) = (.*)")
 
 OF_SOURCES = ("source", "file")
 """The first words of facts that sources have, and not the recipe."""
+
+GATES = "gates"
+"""The first word of what a mixture's gates are, which a run makes of recipe and sources."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +107,26 @@ def _fact(line: str) -> tuple[Name, str] | None:
     return name, unescaped
 
 
-def recipe_facts(program: Program) -> Facts:
+def whole_graph(program: Program) -> Graph:
+    """The graph of all outputs of a recipe, whichever of them are wanted."""
+    return build(replace(program, outputs=program.declared))
+
+
+def recipe_facts(graph: Graph) -> Facts:
     """All facts of a recipe but those of its sources, of all its outputs."""
-    found = facts_of(program)
+    found = facts_of(graph.program)
     found["engine",] = str(ENGINE)
-    graph = build(replace(program, outputs=program.declared))
     if any(_is_tied(graph, node) for node in graph.dag if node.op in operators()):
         found["arith",] = arithmetic()
     return dict(sorted(found.items()))
 
 
-def _is_tied(graph: Graph, node: object) -> bool:
+def _is_tied(graph: Graph, node: Node) -> bool:
     """Whether an operator goes through a linear algebra library, whose bytes are those of a build
-    and a class of CPU: seen on the first tensor of each number of dimensions that it computes."""
+    and a class of CPU: a mixture whose gates a model makes; of others seen on the first tensor of
+    each number of dimensions that it computes."""
+    if node.term.layout is not None and node.term.layout.prepare is not None:
+        return True
     inventory = node.term.inventory
     firsts: dict[int, str] = {}
     for name in inventory:
@@ -125,6 +137,21 @@ def _is_tied(graph: Graph, node: object) -> bool:
     lowering = Lowering(graph.program.checkpoints)
     roots = (lowering.value(node, name).expr for name in firsts.values())
     return any(expr.op == "whole" for root in roots for expr in order(root))
+
+
+def gates_facts(program: Program, outputs: Iterable[tuple[Destination, Node]]) -> Facts:
+    """The digests of the gates of outputs' mixtures, by name or else by output, as far as they are
+    made."""
+    found: Facts = {}
+    for target, node in outputs:
+        unnamed = 0
+        for each in preparations([node], program.checkpoints):
+            name = each.node.term.name
+            unnamed += not name
+            place = (path_in_recipe(program, target), *([str(unnamed)] if unnamed > 1 else []))
+            if each.ready:
+                found[GATES, *([name] if name else place)] = each.digest
+    return found
 
 
 def parents_of(program: Program) -> list[Parent]:

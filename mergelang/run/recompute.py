@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from queue import SimpleQueue
 
 from mergelang.ops.expr import Extent
@@ -47,6 +48,8 @@ def recompute(
     As a run does it, so NaN and infinity are let through here: whether they may be there was said
     then. Tensors that have to be held whole are computed one at a time. Raises RunError.
     """
+    for task in plan.preparations:
+        import_module("mergelang.run.prepare").prepare(task, plan.checkpoints)
     count = threads or os.cpu_count() or 1
     if any(task.holds > 1 << 28 for task, _ in tasks):
         count = 1
