@@ -1,6 +1,7 @@
 """Mixtures of experts: what transformers makes of them, and what their gates are made of."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -276,10 +277,31 @@ def test_what_gates_need_and_is_not_there_is_told(models, tmp_path):
         run(tmp_path / "m", tmp_path / "out", f"{ASKED}, gate: hidden)")
 
 
-def test_a_base_of_another_vocabulary_is_refused(models, tmp_path):
-    call = ASKED.replace("base: base", "base: retokenize(base, to: union(base, a))")
-    with pytest.raises(InputError, match="E2326"):
-        run(models("llama"), tmp_path / "out", f"{call}, gate: hidden)")
+def test_a_base_that_gets_more_tokens_has_the_gates_that_it_had(models, tmp_path):
+    plain = gates(run(models("llama"), tmp_path / "plain", f"{ASKED}, gate: hidden)"))
+    record = ' { tokenizer: union(base, a), tokens: { "<|new|>": zero }, pad_vocab: 96 }'
+    made = run(models("llama"), tmp_path / "out", f"{ASKED}, gate: hidden){record}")
+    assert len(made["model.embed_tokens.weight"]) == 96
+    assert all(torch.equal(plain[name], tensor) for name, tensor in gates(made).items())
+    assert load(tmp_path / "out").config.vocab_size == 96
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [("from(other)", "other ids for its tokens"),
+     ('union(base, a), tokens: { "tell": zero(force: true) }', "other ids for its tokens"),
+     ('union(base, a), tokens: { "number<|": zero }', "adds number<|")],
+)  # fmt: skip
+def test_prompts_in_other_tokens_than_those_of_the_base_are_refused(models, tmp_path, to, why):
+    (tmp_path / "other").mkdir()
+    for path in (models("llama") / "a").iterdir():
+        (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
+    text = (tmp_path / "other" / "tokenizer.json").read_text()
+    (tmp_path / "other" / "tokenizer.json").write_text(text.replace('"tell"', '"told"'))
+    asked = ASKED.replace("add number", "add number<|")
+    call = f"{asked}, gate: cheap_embed) {{ tokenizer: {to} }}"
+    with pytest.raises(InputError, match=f"E2326.*{re.escape(why)}"):
+        run(models("llama"), tmp_path / "out", call, f'model other = "{tmp_path}/other"')
 
 
 def test_a_cache_that_cannot_be_written_is_told(models, tmp_path, monkeypatch):

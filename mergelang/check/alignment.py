@@ -63,9 +63,15 @@ class Alignment:
     @cached_property
     def unchanged(self) -> bool:
         """Whether the tables are as they were, row by row."""
+        rows = self.vocabularies[self.own].rows
+        return self.keeps_ids and not self.taken and self.target.rows == rows
+
+    @cached_property
+    def keeps_ids(self) -> bool:
+        """Whether every token of the model has the id and the row that it had."""
         own, target = self._ids[self.own], self.target.tokens
         same = all(target.get(text) == number for text, number in own.items())
-        return same and not self.taken and self.target.rows == self.vocabularies[self.own].rows
+        return same and own.keys().isdisjoint(self.taken)
 
     @cached_property
     def _ids(self) -> tuple[Mapping[str, int], ...]:

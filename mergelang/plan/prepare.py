@@ -113,7 +113,7 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     gates: Gates = node.term.layout.prepare
     base = node.inputs[gates.base]
     term = node.term.inputs[gates.base]
-    _refuse_other_tokens(term)
+    _refuse_other_tokens(term, gates)
     config = config_of(term, checkpoints) or {}
     checkpoint = checkpoints[source_of(term).options["reference"]]
     key = _key(gates, base, config, checkpoint, checkpoints)
@@ -125,12 +125,18 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     return Preparation(node, base, gates, path, header, tensors, config, checkpoint.folder)
 
 
-def _refuse_other_tokens(term: Term) -> None:
-    """Raises InputError (E2326) where the rows of the embeddings are not those of the tokenizer
-    that lies beside the model."""
+def _refuse_other_tokens(term: Term, gates: Gates) -> None:
+    """Raises InputError (E2326) where the tokenizer that lies beside the model does not turn the
+    prompts into the tokens that the rows of its embeddings stand for."""
+    texts = [text for pair in gates.prompts for group in pair for text in group]
     while (donor := donor_of(term)) is not None:
         if term.op == "retokenize":
-            raise InputError("E2326", text=term.span.text)
+            alignment = term.options["alignment"]
+            added = alignment.target.added
+            fresh = next((new for new in added if any(new in text for text in texts)), None)
+            if fresh is not None or not alignment.keeps_ids:
+                why = "it has other ids for its tokens" if fresh is None else f"it adds {fresh}"
+                raise InputError("E2326", text=donor.name or donor.span.text, why=why)
         term = donor
 
 

@@ -283,11 +283,15 @@ A prompt was turned into a token for which the base of the mixture has no row in
 """,
     ),
     "E2326": Kind(
-        "gates cannot be made from prompts with a base whose vocabulary the recipe changes: {text}",
-        help=("write the changed base as an output first, and name that as the base",),
+        "gates cannot be made from prompts with the vocabulary that `{text}` gets here: {why}",
+        help=(
+            "name the base first in `union(...)`, so that its tokens keep their ids",
+            "or write the changed base as an output first, and name that as the base",
+        ),
         explain="""\
-Prompts are turned into tokens with the tokenizer that lies beside the base. Here the rows of its
-embeddings are put in another order, and the tokenizer for that is not written yet.
+Prompts are turned into tokens with the tokenizer that lies beside the base. Where its embeddings
+are put in another order, or a prompt has a token that the base does not know yet, those are not the
+tokens of the output, whose tokenizer is not written yet.
 """,
     ),
     "W2310": Kind(
