@@ -25,6 +25,7 @@ test: $(STAMP)
 published: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[published]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(PUBLISHED)
+	$(BIN)/python -m examples.published.demo
 	$(BIN)/python -m pytest -m published tests/test_published.py
 
 pictures: $(STAMP)

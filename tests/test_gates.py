@@ -1,4 +1,4 @@
-"""What becomes of gates that a model makes: the plan, the cache, the lock, the record, processes."""
+"""Gates that a model makes: in the plan, the cache, the lock and the record; and processes."""
 
 import json
 import shutil
@@ -64,7 +64,8 @@ def lock(folder: Path) -> list[str]:
 
 def test_the_plan_shows_what_is_made_first_and_what_an_earlier_run_has_left(folder, capfd):
     assert main(["plan", "x.merge", "named"]) == 0
-    assert "prepares gates from 3 prompts (hidden): made first, then kept\n" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "prepares gates from 3 prompts (hidden): made first, then kept\n" in out
     mergelang.load("x.merge").run(["named"])
     shutil.rmtree("named")
     assert main(["plan", "x.merge"]) == 0

