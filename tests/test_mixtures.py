@@ -110,6 +110,19 @@ def test_a_deepseek_mixture_has_a_shared_expert_and_the_names_of_its_code(models
         assert torch.equal(made[inside], factor * before[f"model.layers.1.mlp.{part}.weight"])
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_a_shared_expert_without_prompts_counts_the_same_for_every_token(kind, models, tmp_path):
+    """In a Qwen2-MoE, which has a gate for it. Of equal experts, the model with twice of each."""
+    mix = """moe(
+      a { prompts: ["tell"] }, a { prompts: ["river"] }, a { shared: true, residual_scale: 0.5 },
+      base: a, gate: hidden, architecture: qwen2_moe, allow_identical: true,
+    )"""
+    run(models(kind), tmp_path / "mix", mix)
+    run(models(kind), tmp_path / "dense", 'match { "*down_proj*" => as_model(1.5 * a), _ => a }')
+    wanted, got = logits(tmp_path / "dense"), logits(tmp_path / "mix")
+    assert float(abs(got - wanted).max() / abs(wanted).max()) < 1e-5
+
+
 @pytest.mark.parametrize("gate", ["hidden", "cheap_embed"])
 def test_gates_are_of_length_one_and_of_the_states_of_the_prompts(gate, models, tmp_path):
     folder = models("llama")

@@ -81,8 +81,8 @@ def family_for(dense: str, shared: bool, gated: bool | None) -> Family | None:
 
 
 def fits(family: Family, shared: bool, gated: bool | None) -> bool:
-    """Whether mixtures of a family have a shared expert, or none, with a gate or without (None:
-    either way)."""
+    """Whether mixtures of a family have a shared expert, or none; with a gate (None: either way). A
+    gate of zeros is as good as none."""
     if not shared:
         return family.shared_gate is None
-    return family.shared is not None and gated in (None, family.shared_gate is not None)
+    return family.shared is not None and not (gated and family.shared_gate is None)

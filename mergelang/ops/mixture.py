@@ -59,9 +59,11 @@ def moe(
     """A mixture of experts out of dense models of one shape, of which `top_k` work on each token.
 
     Attention, norms, embeddings and head come from `base:` (the first expert where none is given),
-    the feed-forward layers from the experts. What comes out is a Mixtral (of Llamas or Mistrals), a
-    Qwen2-MoE (of Qwen2s, with a shared expert), a Qwen3-MoE (of Qwen3s) or, with a `shared: true`
-    expert, which works on every token, a DeepSeek-MoE; `architecture` chooses.
+    the feed-forward layers from the experts. What comes out is a Mixtral (of Llamas or Mistrals) or
+    a Qwen3-MoE (of Qwen3s). With a `shared: true` expert, which works on every token, it is a
+    Qwen2-MoE, where prompts make a gate for that expert, or else a DeepSeek-MoE (of Llamas or
+    Mistrals), where it counts the same for every token. `architecture` chooses: a Qwen2-MoE without
+    prompts for its shared expert does the same as a DeepSeek-MoE.
 
     `gate: hidden` runs the base, layer by layer, over the prompts of each expert: its row of a
     layer's gate is the state that enters the layer, at the last token of a prompt or (`pool: mean`)
@@ -85,7 +87,8 @@ def moe(
         _check(index, each, base, family)
     changed = [a is not None or b is not None for a, b in zip(noise, residual_scale, strict=True)]
     rows = {"random": _random, "uniform": _uniform}.get(gate)
-    maker = _Maker(family, experts, base, routed, constant, changed, rows)
+    even = gated is False and family.shared_gate is not None
+    maker = _Maker(family, experts, base, routed, constant, changed, rows, even)
     made = maker.tensors()
     origins = {name: origin for name, (_, origin, _) in made.items()}
     inventory = Inventory(
@@ -95,7 +98,7 @@ def moe(
     edit = {"experts": len(routed), "top_k": top_k, "shared": bool(constant)}
     prepare = None
     if gate in PROMPTED:
-        asked = [*routed, *(constant if family.shared_gate else ())]
+        asked = [*routed, *(constant if family.shared_gate and gated else ())]
         texts = tuple((tuple(prompts[index]), tuple(avoid[index])) for index in asked)
         prepare = Gates(gate, pool, texts, len(experts), maker.routers())
     replaced = base.layering.count * len(PARTS)
@@ -148,9 +151,8 @@ def _family(
         return family
     if not shared:
         raise LayoutError("E2316", family=family.name)
-    if family.shared is None:
-        raise LayoutError("E2314", constant[0], family=family.name)
-    raise LayoutError("E2317" if gated else "E2318", constant[0], family=family.name)
+    code = "E2314" if family.shared is None else "E2317"
+    raise LayoutError(code, constant[0], family=family.name)
 
 
 def _check(index: int, inventory: Inventory, base: Inventory, family: Family) -> None:
@@ -184,13 +186,18 @@ Made = tuple[TensorType, Origin, frozenset[str]]
 
 
 class _Maker:
-    """The tensors of one mixture. `rows` makes gates; None: a prepare task does."""
+    """The tensors of one mixture. `rows` makes gates; None: a prepare task does.
+
+    `even`: the shared expert is to count the same for every token, and has a gate. Of zeros, that
+    gate halves what the expert adds, which is doubled for it.
+    """
 
     def __init__(
         self, family: Family, experts: Sequence[Inventory], base: Inventory, routed: Sequence[int],
         constant: Sequence[int], changed: Sequence[bool], rows: Callable[..., Value] | None,
+        even: bool,
     ):  # fmt: skip
-        self.family, self.experts, self.base = family, experts, base
+        self.family, self.experts, self.base, self.even = family, experts, base, even
         self.routed, self.constant, self.changed, self.rows = routed, constant, changed, rows
         self.hidden = base[base.layering.join(0, NORMS[0])].shape[0]
 
@@ -219,7 +226,7 @@ class _Maker:
         for layer in range(self.base.layering.count):
             join = partial(self.base.layering.join, layer)
             found.append((join(self.family.router), layer, 0, len(self.routed)))
-            if self.constant and self.family.shared_gate:
+            if self.constant and self.family.shared_gate and not self.even:
                 found.append((join(self.family.shared_gate), layer, len(self.routed), 1))
         return tuple(found)
 
@@ -231,28 +238,35 @@ class _Maker:
             made[new] = self.experts[index][name], self._origin(index, name, part), role
         for index in self.constant:
             new = join(f"{self.family.shared}{part}.weight")
-            made[new] = self.experts[index][name], self._origin(index, name, part), role
+            twice = self.even and part == "down_proj"
+            made[new] = self.experts[index][name], self._origin(index, name, part, twice), role
+        dtype = self.base[name].dtype
         for router, of, _, count in self.routers() if part == PARTS[0] else ():
             if of == layer:
-                kind = TensorType(self.base[name].dtype, (count, self.hidden))
-                made[router] = kind, Fresh(self.rows) if self.rows else Prepared(router), role
+                origin = Fresh(self.rows) if self.rows else Prepared(router)
+                made[router] = TensorType(dtype, (count, self.hidden)), origin, role
+        if self.even and part == PARTS[0]:
+            gate = TensorType(dtype, (1, self.hidden))
+            made[join(self.family.shared_gate)] = gate, Fresh(_zero), role
         return made
 
-    def _origin(self, index: int, name: str, part: str) -> Origin:
-        if not self.changed[index]:
+    def _origin(self, index: int, name: str, part: str, twice: bool = False) -> Origin:
+        if not (self.changed[index] or twice):
             return Pick(index, name)
-        return Changed(index, name, partial(_changed, index, part == "down_proj"))
+        return Changed(index, name, partial(_changed, index, part == "down_proj", twice))
 
 
 def _changed(
-    index: int, residual: bool, value: Value, context: Context, key: bytes,
+    index: int, residual: bool, twice: bool, value: Value, context: Context, key: bytes,
     options: Mapping[str, Sequence[Any]],
 ) -> Value:  # fmt: skip
     """A matrix of an expert with its noise, and scaled if its result goes to the stream."""
     amount, scale = options["noise"][index], options["residual_scale"][index]
     if amount is not None:
         value = value + amount * normal(structure("noise", key, context.tensor), context)
-    return value * scale if residual and scale is not None else value
+    if residual and scale is not None:
+        value = value * scale
+    return value * 2.0 if twice else value
 
 
 def _random(context: Context, key: bytes) -> Value:

@@ -203,26 +203,6 @@ right:  let x = moe(
         )
 """,
     ),
-    "E2318": Kind(
-        "the shared expert of the architecture {family} has a gate, and `{text}` has no `prompts` "
-        "to make it from",
-        label="what is it for?",
-        help=('say what it is for: `{text} {{ shared: true, prompts: ["...", "..."] }}`',),
-        explain="""\
-The shared expert of a Qwen2-MoE works on every token, weighed by a gate of its own. That gate is
-made from prompts as those of the others are.
-
-wrong:  let x = moe(
-          a { prompts: ["solve"] }, b { prompts: ["tell"] }, c { shared: true },
-          gate: hidden, architecture: qwen2_moe
-        )
-
-right:  let x = moe(
-          a { prompts: ["solve"] }, b { prompts: ["tell"] }, c { shared: true, prompts: ["do"] },
-          gate: hidden, architecture: qwen2_moe
-        )
-""",
-    ),
     "E2319": Kind(
         "`{text}` has {got} layers, and the base has {wanted}",
         label="{got} layers",
@@ -307,15 +287,15 @@ experts are hardly used. (The condition number of the gate is above 5, as mergek
         "transformers has no code of its own for the architecture {family} of this mixture",
         label="loads with code from the Hub alone",
         help=(
-            "`architecture: qwen2_moe` loads without; there a shared expert has `prompts` where "
-            "gates are made from prompts",
+            "`architecture: qwen2_moe` makes a model that does the same and loads as it is",
             "or load it with `trust_remote_code=True`, which runs the code of {repo}",
         ),
         explain="""\
 The first DeepSeek-MoE is a Llama with experts and a shared expert that counts the same for every
 token. Its config names code on the Hub, which has to be fetched and run to load the model; whether
 that code goes with a version of transformers is for its authors. A Qwen2-MoE has a shared expert,
-too, weighed by a gate of its own, and transformers knows it.
+too, weighed by a gate of its own, and transformers knows it. With a gate of zeros, which halves
+what the expert adds to any token, and the expert's last matrices doubled, it does the same.
 """,
     ),
 }
