@@ -18,11 +18,13 @@ from mergelang.errors import InputError
 from mergelang.models.adapter import CONFIG, PREFIX, WEIGHTS
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.config import TRANSPOSED
+from mergelang.models.conversions import names_in_memory
 from mergelang.models.download import fetch
 from mergelang.tensors import MERGEABLE, Extent
 
 if TYPE_CHECKING:
     import torch
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -77,7 +79,7 @@ def extract(
         if not found.adapted:
             raise InputError("E2241", model=model.reference.text, base=base.reference.text)
         _assemble(partial / "data", entries, partial / WEIGHTS)
-        config = _config(base, found, _turned(base))
+        config = _config(base, found, _in_memory(base), _turned(base))
         (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         if into.exists():
             into.rmdir()
@@ -117,7 +119,7 @@ def _decompose(
     import torch
 
     found, entries = Extraction(), {}
-    turned = _turned(base)
+    turned, inside = _turned(base), _in_memory(base)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -133,8 +135,9 @@ def _decompose(
                     continue
                 piece, factors = _factors(name, delta, base, rank, energy, turned)
                 found.pieces.append(piece)
+                module = inside[name].removesuffix(".weight")
                 for key, factor in factors.items():
-                    entries[PREFIX + key] = tuple(factor.shape)
+                    entries[f"{PREFIX}{module}.{key}"] = tuple(factor.shape)
                     out.write(factor.contiguous().numpy().tobytes())
     finally:
         torch.set_num_threads(threads)
@@ -145,11 +148,11 @@ def _factors(
     name: str, delta: "torch.Tensor", base: Checkpoint, rank: int | None, energy: float | None,
     turned: bool,
 ) -> tuple[Piece, Mapping[str, "torch.Tensor"]]:  # fmt: skip
-    """The two factors of a matrix by their names in the file, and how near they come."""
+    """The two factors of a matrix by their names in its module, and how near they come."""
     import torch
 
     shape = tuple(delta.shape)
-    module, dot, word = name.rpartition(".")
+    _, dot, word = name.rpartition(".")
     if not dot or word != "weight" or len(shape) != 2:
         return Piece(name, shape, 0, 0.0, 1.0), {}
     embedding = "embed" in base.inventory.roles.get(name, ())
@@ -168,9 +171,7 @@ def _factors(
     names = ("lora_embedding_A", "lora_embedding_B") if embedding else (
         "lora_A.weight", "lora_B.weight"
     )  # fmt: skip
-    return Piece(name, shape, rank, share, error), {
-        f"{module}.{names[0]}": a, f"{module}.{names[1]}": b
-    }  # fmt: skip
+    return Piece(name, shape, rank, share, error), {names[0]: a, names[1]: b}
 
 
 def _read(extent: Extent) -> "torch.Tensor":
@@ -215,9 +216,16 @@ def _copy(stored: BinaryIO, out: BinaryIO) -> None:
     shutil.copyfileobj(stored, out, 1 << 22)
 
 
-def _config(base: Checkpoint, found: Extraction, turned: bool) -> dict[str, Any]:
+def _in_memory(base: Checkpoint) -> Mapping[str, str]:
+    """What peft calls the tensors of the base."""
+    return names_in_memory(base.extents, base.config or {})
+
+
+def _config(
+    base: Checkpoint, found: Extraction, inside: Mapping[str, str], turned: bool
+) -> dict[str, Any]:
     """The adapter's config: every module by its whole name, scaled by one."""
-    ranks = {each.name.removesuffix(".weight"): each.rank for each in found.adapted}
+    ranks = {inside[each.name].removesuffix(".weight"): each.rank for each in found.adapted}
     usual = max(sorted(set(ranks.values())), key=list(ranks.values()).count)
     others = {_pattern(module): rank for module, rank in ranks.items() if rank != usual}
     return {

@@ -1,6 +1,7 @@
 """`mergelang extract-lora`: an adapter that peft loads, as near as its ranks allow."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from mergelang import load
 from mergelang.cli.app import main
+from tests import zoo
 
 LLAMA = LlamaConfig(
     vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
@@ -169,3 +171,34 @@ def test_models_that_do_not_fit_are_told(folder, capsys, make):
     assert main(["extract-lora", model, "--base", "base", "-o", "a", "--rank", "2"]) == 1
     assert capsys.readouterr().err == WRONG[make]
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gpt2"])
+def test_an_adapter_has_the_names_that_peft_knows_where_those_on_disk_are_others(
+    name, tiny, tmp_path
+):
+    """Of models inside others, and of one that was published without what it stands in."""
+    kind = zoo.KINDS[name]
+    for each in ("a", "b"):
+        model = zoo.load(kind, tiny(name) / "a")
+        with torch.no_grad():
+            for parameter in model.parameters() if each == "b" else ():
+                if parameter.ndim == 2:
+                    parameter += torch.outer(*(torch.randn(size) for size in parameter.shape))
+        model.save_pretrained(tmp_path / each)
+        if name == "gpt2":
+            config = (tmp_path / each / "config.json").read_text()
+            model.transformer.save_pretrained(tmp_path / each)
+            (tmp_path / each / "config.json").write_text(config)
+    base, tuned = tmp_path / "a", tmp_path / "b"
+    command = ["extract-lora", str(tuned), "--base", str(base), "-o", str(tmp_path / "adapter")]
+    assert main([*command, "--rank", "1"]) == 0
+    with warnings.catch_warnings(record=True) as told:
+        adapted = PeftModel.from_pretrained(zoo.load(kind, base), tmp_path / "adapter")
+    assert not [each for each in told if "missing adapter keys" in str(each.message)]
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    merged, wanted = weights(tmp_path, "merged"), weights(tmp_path, "b")
+    fronts = ("", "transformer.")
+    for key, tensor in wanted.items():
+        found = next(merged[front + key] for front in fronts if front + key in merged)
+        torch.testing.assert_close(found, tensor, rtol=0, atol=1e-4)

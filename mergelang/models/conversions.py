@@ -10,6 +10,7 @@ middle of a fused tensor. What is not known here keeps its names, and does not g
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import methodcaller
+from typing import Any
 
 from mergelang.tensors import Extent, Inventory, TensorType
 
@@ -30,6 +31,12 @@ PREFIXES: Mapping[str, Mapping[str, str]] = {
 }
 """For an architecture (`model_type`) how names begin inside, and how on disk. They are taken where
 a name of the first kind but for the head is there."""
+
+BARE = {"h.": "transformer."}
+"""How the layers begin in models that were published without what they stand in, and that front."""
+
+HEADED = re.compile(r".+For[A-Z]\w+|.+(LMHead|DoubleHeads)Model")
+"""Classes of models that hold another one."""
 
 PARTS = {"gate_proj": "gate_proj", "up_proj": "up_proj", "down_proj": "down_proj"}
 NUMBERED = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
@@ -64,6 +71,19 @@ def as_on_disk(extents: Mapping[str, Extent], architecture: str) -> dict[str, Ex
     if architecture in EXPERTS:
         found = _split(found, *EXPERTS[architecture])
     return found
+
+
+def names_in_memory(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
+    """What transformers calls the tensors inside, and peft with it, that have these `names` on
+    disk."""
+    names = tuple(names)
+    inside = PREFIXES.get(str(config.get("model_type", "")), {})
+    prefixes = {disk: inner for inner, disk in inside.items()}
+    whole = HEADED.fullmatch(str((config.get("architectures") or ("",))[0]))
+    fronts = (front for layers, front in BARE.items() if any(n.startswith(layers) for n in names))
+    front = next(fronts, "") if whole else ""
+    found = {name: front + _with_prefix(name, prefixes) for name in names}
+    return found if _apart(found) else {name: name for name in names}
 
 
 def names_in(model: Inventory, names: Iterable[str]) -> dict[str, str]:
