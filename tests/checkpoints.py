@@ -181,6 +181,7 @@ def write_adapters(folder: Path) -> None:
     dora = {f"{q_proj}.lora_magnitude_vector": (8,)}
     write_adapter(folder / "dora", extra=dora, use_dora=True)
     write_adapter(folder / "whole", extra={"lm_head.weight": (32, 8)})
+    write_adapter(folder / "grown", extra={"lm_head.weight": (40, 8)})
     write_adapter(folder / "tokens", trainable_token_indices=[1])
     write_adapter(folder / "ia3", peft_type="IA3")
     write_adapter(folder / "pissa", init_lora_weights="pissa_niter_4")

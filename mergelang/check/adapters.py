@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mergelang.check.program import Term
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Value
 from mergelang.lang import ast
 from mergelang.models.adapter import open_adapter
+from mergelang.models.conversions import names_in
+from mergelang.tensors import Inventory
 
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
@@ -32,6 +35,10 @@ def lora(
     adapter = opened.checkpoint
     inventory = adapter and adapter.inventory
     if base is not None:
+        grown = inventory and base.inventory and _grown(inventory, base, expressions)
+        if grown:
+            report.add("E2202", call.span, path=opened.reference.text, what=grown)
+            return UNKNOWN
         given = Input(base, named["base"].value.span)
         return expressions.terms.adapted(given, opened.reference, inventory, call.span)
     needed = adapter and adapter.needs_base
@@ -44,3 +51,14 @@ def lora(
         )  # fmt: skip
         return UNKNOWN
     return expressions.terms.lora(opened.reference, inventory, call.span)
+
+
+def _grown(adapter: Inventory, base: Term, expressions: "Expressions") -> str | None:
+    """What there is to say of an adapter that brings tables for more tokens than its base has."""
+    tables = expressions.terms.vocabularies.tables(base)
+    names = names_in(base.inventory, adapter)
+    for name, kind in adapter.tensors.items():
+        words = tables.get(names.get(name, name))
+        if words is not None and kind.shape[0] > words.rows:
+            return f"has {kind.shape[0]:,} rows in its {name}, and the base {words.rows:,}"
+    return None
