@@ -85,18 +85,21 @@ class Recipe:
         fresh: bool = False,
         cache: str = "auto",
         cache_limit: int | None = None,
+        memory: int | None = None,
     ) -> "Plan":
         """What a run would do, from headers alone. `outputs` names some of them; all by default.
 
         `into` writes the only output there instead. What an earlier run has written is kept as far
-        as nothing has changed, unless `fresh`. `cache` says which values are kept for later runs
-        and taken from earlier ones: "auto" (what costs more to compute than to read back), "all" or
-        "none"; `cache_limit` bounds the store in bytes (default 20 GB). Raises RecipeError,
-        UsageError.
+        as nothing has changed, unless `fresh`. `memory` in bytes is what the run may take (default
+        1 GiB); what does not fit waits on the disk. `cache` says which values are kept for later
+        runs and taken from earlier ones: "auto" (what costs more to compute than to read back),
+        "all" or "none"; `cache_limit` bounds the store in bytes (default 20 GB). Raises
+        RecipeError, UsageError.
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
         from mergelang.plan.cached import with_cache
+        from mergelang.plan.memory import with_memory
         from mergelang.plan.plan import plan
         from mergelang.plan.previous import with_previous
         from mergelang.record.card import with_warnings
@@ -112,6 +115,7 @@ class Recipe:
         with _no_collection():
             made = plan(build(replace(program, outputs=chosen)))
             made = with_warnings(made if fresh else with_current(with_previous(made)))
+            made = with_memory(made, memory)
             return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
 
     def up_to_date(
@@ -160,7 +164,9 @@ class Recipe:
         takes the events of `mergelang.run.events`, `control` pauses and cancels. Raises
         RecipeError, RunError, Cancelled.
         """
-        plan = self.plan(outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit)
+        plan = self.plan(
+            outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit, memory=memory
+        )
         run(
             plan, lock=self.lock, frozen=frozen, memory=memory, threads=threads,
             processes=processes, block=block, fresh=fresh,

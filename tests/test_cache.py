@@ -330,14 +330,14 @@ def test_the_command_lists_sizes_prunes_checks_and_clears(store, call):
     assert out.splitlines()[1].startswith("222222222222  svd      F32 [10, 100]  ")
     assert out.splitlines()[-1] == f"3 values, {made.size() / 1000:.3g} kB"
     assert len(json.loads(call("cache", "ls", "--json")[1])) == 3
-    assert call("cache", "size")[1] == f"{store / 'values'}: {made.size() / 1000:.3g} kB\n"
+    assert call("cache", "size")[1] == f"{store}: {made.size() / 1000:.3g} kB\n"
     assert call("cache", "verify") == (0, "3 values of 3 as written\n", "")
     path = made.find("1" * 40).path
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert call("cache", "verify") == (
         1, "damaged, removed: 111111111111, F32 [10, 100]\n2 values of 3 as written\n", ""
     )  # fmt: skip
-    assert call("cache", "prune", "--keep", "5kB")[1].startswith("removed 1 value, ")
+    assert call("cache", "prune", "--keep", "5kB")[1].startswith("removed 1 file, ")
     assert [each.key[0] for each in made.entries()] == ["2"]
     assert call("cache", "clear")[1].endswith("0 B are left\n")
     assert made.entries() == []

@@ -66,7 +66,8 @@ class Cache:
 
     def takes_tensor(self, task: Task) -> float:
         """Seconds that the passes over a tensor take."""
-        return rates.seconds(self.measured, PASS, task.reads)
+        rate = passing(task)
+        return rates.seconds(self.measured, rate if rate in self.measured else PASS, task.reads)
 
     def back(self, nbytes: int) -> float:
         """Seconds to write a value and to read it back."""
@@ -114,7 +115,8 @@ def _calls(task: Task, calls: tuple[Expr, ...], cache: Cache, blobs: Blobs) -> T
             found[expr] = entry
         elif cache.keeps(expr, task):
             new.append(expr)
-    passes, reads, _ = cost(substitutes(task.root, found)[task.root], task.type)
+    left = substitutes(task.root, found)[task.root]
+    passes, reads, _ = cost(left, task.type, apart=task.spills > 0)
     return task._replace(
         passes=passes, reads=reads, stored=len(found),
         keeps=task.keeps + len(new) * value_type(task).nbytes,
@@ -138,6 +140,11 @@ def substitutes(root: Expr, found: Mapping[Expr, Entry]) -> dict[Expr, Expr]:
             args = tuple(made[arg] for arg in expr.args)
             made[expr] = expr if args == expr.args else make(expr.kind, expr.op, args, expr.attr)
     return made
+
+
+def passing(task: Task) -> str:
+    """The name of the rate of the passes over a task's tensor: by the operators that make it."""
+    return " ".join((PASS, *sorted({call.operator for call in task.makers})))
 
 
 def value_type(task: Task) -> TensorType:

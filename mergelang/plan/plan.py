@@ -43,10 +43,12 @@ class Task(NamedTuple):
     `seconds` to compute.
 
     `passes` over the tensor, `reads` in bytes over all passes, `holds` bytes of whole tensors held
-    while it is computed, `rows` elements of a block where whole rows stay together, else 0,
-    `sources` the stored tensors of a copy, the one that is copied first. `root` is the expression
-    of what is computed, shared by all tensors of its pattern, with what its symbols stand for in
-    this one; `makers` are the calls of operators that made it.
+    while it is computed, `spills` bytes of values that wait on the disk meanwhile, because memory
+    has no room for them: then calls on whole tensors take a pass each. `rows` elements of a block
+    where whole rows stay together, else 0, `sources` the stored tensors of a copy, the one that is
+    copied first. `root` is the expression of what is computed, shared by all tensors of its
+    pattern, with what its symbols stand for in this one; `makers` are the calls of operators that
+    made it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Task(NamedTuple):
     stored: int = 0
     keeps: int = 0
     seconds: float = 0.0
+    spills: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -106,11 +109,12 @@ class OutputPlan:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The plans of the outputs, in the order of the recipe. `cache` says how the store is used
-    (`plan.cached.Cache`); None where it is not."""
+    (`plan.cached.Cache`); None where it is not. `memory` is what they are made for, in bytes."""
 
     graph: Graph
     outputs: tuple[OutputPlan, ...]
     cache: Any = None
+    memory: int | None = None
 
     @property
     def checkpoints(self) -> Mapping[Reference, Checkpoint]:

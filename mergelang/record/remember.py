@@ -63,7 +63,7 @@ def request_of(program: Program, output: Destination) -> str:
         __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
-        (output.template or "") if output.template_file else "",
+        *(f"{path}\n{text}" for path, text in program.templates.items()),
         *(f"{each.reference.text} {each.origin.commit}" for each in program.checkpoints.values()
           if each.origin),
         *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),
