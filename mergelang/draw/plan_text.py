@@ -76,15 +76,27 @@ def _spilled(plan: Plan) -> list[str]:
 
 
 def _cache(plan: Plan) -> list[str]:
-    """What the run puts into the store, by what it takes to compute and to read back."""
-    tasks = [task for output in plan.outputs for task in output.tasks if task.keeps]
-    if not tasks or plan.cache is None:
+    """What the run puts into the store and what it does not, by what it takes to compute, and to
+    write and read back."""
+    if plan.cache is None:
         return []
-    nbytes, seconds = sum(task.keeps for task in tasks), sum(task.seconds for task in tasks)
-    back = plan.cache.back(nbytes)
+    tasks = [task for output in plan.outputs for task in output.tasks if task.action == COMPUTE]
+    kept = [task for task in tasks if task.keeps]
+    rest = [task for task in tasks if not task.keeps and not task.stored]
+    lines = []
+    if kept:
+        nbytes = sum(task.keeps for task in kept)
+        what = f"{size(nbytes)} of {counted(len(kept), 'tensor')}"
+        lines.append((what, sum(task.seconds for task in kept), nbytes))
+    if rest:
+        work = sum(plan.cache.takes_in_all(task) for task in rest)
+        other = "other " if kept else ""
+        what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
+        lines.append((what, work, sum(task.nbytes for task in rest)))
     return [
-        f"store: keeps {size(nbytes)} of {counted(len(tasks), 'tensor')}, about {seconds:.3g} s of "
-        f"work; {back:.3g} s to write and read back"
+        f"store: keeps {what}: {seconds:.2g} s of work, {plan.cache.back(nbytes):.2g} s to write "
+        "and read back"
+        for what, seconds, nbytes in lines
     ]
 
 

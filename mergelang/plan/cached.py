@@ -69,6 +69,11 @@ class Cache:
         rate = passing(task)
         return rates.seconds(self.measured, rate if rate in self.measured else PASS, task.reads)
 
+    def takes_in_all(self, task: Task) -> float:
+        """Seconds that a tensor takes: passes, and calls on whole tensors."""
+        calls = sum(self.takes(expr, task) for expr in calls_of(task.root))
+        return self.takes_tensor(task) + calls
+
     def back(self, nbytes: int) -> float:
         """Seconds to write a value and to read it back."""
         return sum(rates.seconds(self.measured, each, nbytes) for each in (READ, WRITE))

@@ -34,6 +34,8 @@ def recomputed(
     found: dict[Node, int] = {}
     claimed: set[Expr] = set()
     for each, expr in lowering.made:
+        if _implied(each):
+            continue  # what it adds is that of the call
         own = _below(expr, claimed)
         claimed.update(own)
         found[each] = max((found.get(each, 0), *(passes.get(one, 0) for one in own)))
@@ -42,6 +44,12 @@ def recomputed(
         for below in each.inputs:
             most[below] = max(most.get(below, 1), count, most.get(each, 1))
     return {each: n for each, n in reversed(found.items()) if n > most.get(each, 1)}
+
+
+def _implied(node: Node) -> bool:
+    """Whether a node is no words of the recipe: the task vector of an input of a call with `base:`.
+    """
+    return node.term.op == "sub" and "-" not in node.term.span.text
 
 
 def _below(root: Expr, known: set[Expr]) -> list[Expr]:
