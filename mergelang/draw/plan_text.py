@@ -30,7 +30,9 @@ def plan_text(plan: Plan) -> str:
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
-    lines += [*_recomputed(plan), *_spilled(plan), *_cache(plan), *_fetches(plan)]
+    for line in (*_recomputed(plan), *_spilled(plan), *_cache(plan)):
+        lines += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    lines += _fetches(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
@@ -94,8 +96,7 @@ def _cache(plan: Plan) -> list[str]:
         what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
         lines.append((what, work, sum(task.nbytes for task in rest)))
     return [
-        f"store: keeps {what}: {seconds:.2g} s of work, {plan.cache.back(nbytes):.2g} s to write "
-        "and read back"
+        f"store: keeps {what}: {seconds:.2g} s to compute, {plan.cache.back(nbytes):.2g} s to keep"
         for what, seconds, nbytes in lines
     ]
 
