@@ -102,6 +102,7 @@ class Recipe:
         from mergelang.plan.memory import with_memory
         from mergelang.plan.plan import plan
         from mergelang.plan.previous import with_previous
+        from mergelang.plan.shared import with_shared
         from mergelang.record.card import with_warnings
         from mergelang.record.current import with_current
         from mergelang.store.blobs import LIMIT
@@ -116,7 +117,8 @@ class Recipe:
             made = plan(build(replace(program, outputs=chosen)))
             made = with_warnings(made if fresh else with_current(with_previous(made)))
             made = with_memory(made, memory)
-            return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+            made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+            return with_shared(made)
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None

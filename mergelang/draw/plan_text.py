@@ -14,7 +14,17 @@ from mergelang.ops.layout import Pick
 from mergelang.plan.fetches import fetches
 from mergelang.plan.lower import absent, arm_of
 from mergelang.plan.memory import size_text, spilled
-from mergelang.plan.plan import CACHED, COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
+from mergelang.plan.plan import (
+    CACHED,
+    COMPUTE,
+    EQUAL,
+    KEEP,
+    PROCESS,
+    SHARED,
+    OutputPlan,
+    Plan,
+    Task,
+)  # fmt: skip
 from mergelang.plan.recomputed import recomputed
 
 WIDTH = 80
@@ -193,9 +203,17 @@ def reason(graph: Graph, node: Node, task: Task) -> str:
         return "as they lie there, unchanged"
     if task.action == CACHED:
         return "from the store"
+    if task.action == SHARED:
+        return f"as in {_made_in(graph, task)}"
     if task.change:
         return f"{task.change}: {_work(graph, node, task)}"
     return _work(graph, node, task)
+
+
+def _made_in(graph: Graph, task: Task) -> str:
+    """The output that a tensor is copied from."""
+    folder = str(Path(task.sources[0].path).parent)
+    return next(target.text for target, _ in graph.outputs if target.path == folder)
 
 
 def _work(graph: Graph, node: Node, task: Task) -> str:

@@ -177,7 +177,7 @@ def _convert(shown: str, snapshot: Snapshot | None) -> str:
 def _weight_map(folder: Folder, index: str) -> Mapping[str, str]:
     try:
         found = json.loads((folder.path / index).read_bytes())["weight_map"]
-        if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()):
+        if isinstance(found, dict) and found and all(isinstance(x, str) for x in found.values()):
             return found
     except (ValueError, KeyError, TypeError, RecursionError):
         pass

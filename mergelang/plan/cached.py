@@ -86,7 +86,7 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     """The plan with what the store holds taken from there. `none` leaves the store alone."""
     if mode == NONE:
         return plan
-    cache = Cache(mode, limit, _names(plan), rates.rates())
+    cache = Cache(mode, limit, file_names(plan), rates.rates())
     blobs = cache.blobs
     outputs = tuple(
         replace(each, tasks=tuple(_task(task, cache, blobs) for task in each.tasks))
@@ -172,7 +172,7 @@ FACTS = "facts:"
 """Before what a file is called that has no digest yet."""
 
 
-def _names(plan: Plan) -> dict[str, str]:
+def file_names(plan: Plan) -> dict[str, str]:
     """A name for each file of weights: its digest, or where that is not known its facts."""
     found = {}
     for each in plan.checkpoints.values():

@@ -25,7 +25,7 @@ from mergelang.plan.prepare import Preparation, preparations
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
-KEEP, CACHED, RESUME = "keep", "cached", "resume"
+KEEP, CACHED, SHARED, RESUME = "keep", "cached", "shared", "resume"
 
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
@@ -36,8 +36,9 @@ class Task(NamedTuple):
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates, `keep` copies the tensor from the output
-    as it was written before, `cached` from the store, `resume` looks at what an interrupted run has
-    written; those do what `instead` says where its `digest` does not hold any more. `change` says
+    as it was written before, `cached` from the store, `shared` from another output that the same
+    run has just written, `resume` looks at what an interrupted run has written; those do what
+    `instead` says where its `digest` does not hold any more. `change` says
     why a tensor is not kept, where the output was written before. `stored` is how many values of
     calls on whole tensors lie in the store, `keeps` how many bytes it puts there, which take
     `seconds` to compute.
@@ -74,6 +75,11 @@ class Task(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of the tensor as it is written."""
         return self.type.nbytes
+
+    @property
+    def original(self) -> "Task":
+        """What the task does where nothing of the tensor is there."""
+        return self.instead.original if self.instead is not None else self
 
 
 @dataclass(frozen=True, eq=False)

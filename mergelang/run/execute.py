@@ -14,7 +14,17 @@ from mergelang.files import Facts
 from mergelang.plan.cached import calls_of, passing
 from mergelang.plan.memory import BUFFERS, check_memory, with_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import CACHED, COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
+from mergelang.plan.plan import (
+    CACHED,
+    COMPUTE,
+    KEEP,
+    PROCESS,
+    RESUME,
+    SHARED,
+    OutputPlan,
+    Plan,
+    Task,
+)  # fmt: skip
 from mergelang.run import events
 from mergelang.run.cached import Prepared, drop, publish, worth_a_look
 from mergelang.run.compiler import library
@@ -29,6 +39,7 @@ from mergelang.run.writer import EVENTS, Folder
 from mergelang.store import rates
 from mergelang.store.blobs import Blobs
 from mergelang.store.rates import PASS
+from mergelang.tensors import Extent
 from mergelang.wording import message
 
 BLOCK = {Crew: 1 << 17, Pool: 1 << 18}
@@ -144,6 +155,7 @@ class _Run:
         self._memory = resident()
         self._read = 0  # by the workers of outputs that are done
         self.bytes_written = 0
+        self._written: dict[Extent, str] = {}  # digests of the tensors of the outputs so far
         self._passes: dict[str, tuple[float, int]] = {}  # seconds and bytes by the name of the rate
         self._start = time.monotonic()
 
@@ -199,7 +211,7 @@ class _Run:
                     drop(self.plan, task)
                 else:
                     self.note("W2001", output=name, tensor=task.name)
-                again.append(task.instead)
+                again.append(self._digested(task.instead))
                 return
             digests[task.name] = made.digest
             self._time(task, made.seconds)
@@ -251,6 +263,8 @@ class _Run:
             recorder.remember(output, seal, folder.model)
             refuse_changed(inputs)
             folder.publish()
+            files.forget(output.path)
+            self._written |= written(output, digests)
         except BaseException:
             self.tell(events.Left(name, folder.leave(), len(output.tasks)))
             raise
@@ -269,7 +283,7 @@ class _Run:
         self._log.open(folder.partial / EVENTS)
         if why:
             self.note("W2002", output=name, why=why)
-        todo = tasks_left(output, folder, known)
+        todo = [self._digested(task) for task in tasks_left(output, folder, known)]
         if known:
             nbytes = sum(task.nbytes for task in todo if task.action == RESUME)
             self.tell(events.Resumed(name, len(known), len(todo), nbytes))
@@ -282,6 +296,12 @@ class _Run:
             for rate in {PASS, passing(task)}:
                 took, count = self._passes.get(rate, (0.0, 0))
                 self._passes[rate] = took + seconds, count + task.reads
+
+    def _digested(self, task: Task) -> Task:
+        """A task that copies from another output, with the digest that the tensor has there."""
+        if task.action != SHARED:
+            return task
+        return task._replace(digest=self._written[task.sources[0]])
 
     def progress(self) -> None:
         self.tell(
@@ -305,10 +325,18 @@ class _Run:
                 dropped=stored.dropped if stored else 0,
                 spill=folder.partial if task.spills else None,
             )  # fmt: skip
-        if task.action in (KEEP, CACHED, RESUME):
+        if task.action in (KEEP, CACHED, SHARED, RESUME):
             in_place = task.action == RESUME
             return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
+
+
+def written(output: OutputPlan, digests: Mapping[str, str]) -> dict[Extent, str]:
+    """The digests of an output's tensors by where they lie."""
+    return {
+        Extent(str(output.path / shard.file), shard.offsets[name], type): digests[name]
+        for shard in output.shards for name, type in shard.tensors.items()
+    }  # fmt: skip
 
 
 def usable_cores() -> int:
