@@ -84,20 +84,24 @@ class Recipe:
         fresh: bool = False,
         cache: str = "auto",
         cache_limit: int | None = None,
+        memory: int | None = None,
     ) -> "Plan":
         """What a run would do, from headers alone. `outputs` names some of them; all by default.
 
         `into` writes the only output there instead. What an earlier run has written is kept as far
-        as nothing has changed, unless `fresh`. `cache` says which values are kept for later runs
-        and taken from earlier ones: "auto" (what costs more to compute than to read back), "all" or
-        "none"; `cache_limit` bounds the store in bytes (default 20 GB). Raises RecipeError,
-        UsageError.
+        as nothing has changed, unless `fresh`. `memory` in bytes is what the run may take (default
+        1 GiB); what does not fit waits on the disk. `cache` says which values are kept for later
+        runs and taken from earlier ones: "auto" (what costs more to compute than to read back),
+        "all" or "none"; `cache_limit` bounds the store in bytes (default 20 GB). Raises
+        RecipeError, UsageError.
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
         from mergelang.plan.cached import with_cache
+        from mergelang.plan.memory import with_memory
         from mergelang.plan.plan import plan
         from mergelang.plan.previous import with_previous
+        from mergelang.plan.shared import with_shared
         from mergelang.record.card import with_warnings
         from mergelang.record.current import with_current
         from mergelang.store.blobs import LIMIT
@@ -111,7 +115,9 @@ class Recipe:
         with uncollected():
             made = plan(build(replace(program, outputs=chosen)))
             made = with_warnings(made if fresh else with_current(with_previous(made)))
-            return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+            made = with_memory(made, memory)
+            made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+            return with_shared(made)
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None
@@ -159,7 +165,9 @@ class Recipe:
         takes the events of `mergelang.run.events`, `control` pauses and cancels. Raises
         RecipeError, RunError, Cancelled.
         """
-        plan = self.plan(outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit)
+        plan = self.plan(
+            outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit, memory=memory
+        )
         run(
             plan, lock=self.lock, frozen=frozen, memory=memory, threads=threads,
             processes=processes, block=block, fresh=fresh,

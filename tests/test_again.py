@@ -260,3 +260,65 @@ def test_a_store_that_cannot_be_written_changes_nothing_else(folder, monkeypatch
     run(recipe)
     assert recipe.up_to_date() == ()
     assert same_as_fresh(folder, recipe)
+
+
+# Several outputs
+
+BOTH = """\
+model a = "a"
+model b = "b"
+param t = 0.3
+let mixed = slerp(a, b, t: t)
+output "out/one" = mixed { shards: 5kB }
+output "out/two" = match { @attn => linear(a, b), _ => mixed }
+"""
+
+
+def actions(seen, output: str) -> Counter[str]:
+    done = (each for each in seen if isinstance(each, events.TensorDone))
+    return Counter(each.action for each in done if each.output == output)
+
+
+@pytest.fixture
+def both(folder) -> mergelang.Recipe:
+    (folder / "x.merge").write_text(BOTH)
+    return mergelang.load(folder / "x.merge")
+
+
+def alone(folder: Path) -> bytes:
+    """The weights of the second output, made without the first."""
+    mergelang.load(folder / "x.merge").run(["out/two"], into=folder / "alone", fresh=True)
+    return (folder / "alone" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("processes", [False, None])
+def test_tensors_that_two_outputs_have_alike_are_made_once_and_copied(folder, both, processes):
+    plan = both.plan()
+    assert "shared   13 " in str(plan) and "  as in out/one\n" in str(plan)
+    for _ in range(2):  # the second time over old ones, with files of theirs still open
+        _, seen = run(both, processes=processes, threads=2, fresh=True)
+        assert actions(seen, "out/one") == {"compute": 21}
+        assert actions(seen, "out/two") == {"compute": 8, "shared": 13}
+        assert not [each for each in seen if isinstance(each, events.Noted)]
+        assert (folder / "out" / "two" / "model.safetensors").read_bytes() == alone(folder)
+    both = mergelang.load(folder / "x.merge", {"t": "0.4"})
+    _, seen = run(both, processes=processes, threads=2)
+    assert actions(seen, "out/two") == {"keep": 8, "shared": 13}
+    assert not [each for each in seen if isinstance(each, events.Noted)]
+    assert both.up_to_date()
+
+
+def test_a_tensor_that_is_damaged_in_the_output_it_is_copied_from_is_made_anew(folder, both):
+    def damage(event: events.Event) -> None:
+        seen.append(event)
+        if isinstance(event, events.OutputDone) and event.output == "out/one":
+            for path in (folder / "out" / "one").glob("*.safetensors"):
+                data = bytearray(path.read_bytes())
+                data[-2] ^= 1
+                path.write_bytes(data)
+
+    seen: list[events.Event] = []
+    both.run(listener=damage)
+    assert "W2001" in {each.code for each in seen if isinstance(each, events.Noted)}
+    assert actions(seen, "out/two")["shared"] < 13
+    assert (folder / "out" / "two" / "model.safetensors").read_bytes() == alone(folder)

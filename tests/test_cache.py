@@ -13,9 +13,10 @@ import pytest
 from safetensors import safe_open
 
 import mergelang
+from mergelang.draw.units import size
 from mergelang.plan import cached
-from mergelang.run import events
-from mergelang.store import blobs, rates
+from mergelang.run import events, execute
+from mergelang.store import blobs, notes, rates
 from mergelang.store.blobs import Blobs
 from mergelang.tensors import TensorType
 from tests.checkpoints import write_arrays
@@ -330,14 +331,14 @@ def test_the_command_lists_sizes_prunes_checks_and_clears(store, call):
     assert out.splitlines()[1].startswith("222222222222  svd      F32 [10, 100]  ")
     assert out.splitlines()[-1] == f"3 values, {made.size() / 1000:.3g} kB"
     assert len(json.loads(call("cache", "ls", "--json")[1])) == 3
-    assert call("cache", "size")[1] == f"{store / 'values'}: {made.size() / 1000:.3g} kB\n"
+    assert call("cache", "size")[1] == f"{store}: {made.size() / 1000:.3g} kB\n"
     assert call("cache", "verify") == (0, "3 values of 3 as written\n", "")
     path = made.find("1" * 40).path
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert call("cache", "verify") == (
         1, "damaged, removed: 111111111111, F32 [10, 100]\n2 values of 3 as written\n", ""
     )  # fmt: skip
-    assert call("cache", "prune", "--keep", "5kB")[1].startswith("removed 1 value, ")
+    assert call("cache", "prune", "--keep", "5kB")[1].startswith("removed 1 file, ")
     assert [each.key[0] for each in made.entries()] == ["2"]
     assert call("cache", "clear")[1].endswith("0 B are left\n")
     assert made.entries() == []
@@ -356,3 +357,77 @@ def test_what_does_not_fit_is_told(store, call, words, said):
     code, out, err = call(*words)
     assert (code, out) == (2, "")
     assert err.startswith(said)
+
+
+# Notes
+
+
+def test_the_command_counts_checks_and_clears_what_is_remembered_of_files(folder, call, store):
+    run(recipe(folder))
+    small = notes.notes()
+    kinds = {each.kind for each in small}
+    assert kinds == {"digests", "outputs", "locks", "rates.json"}
+    total = sum(each.size for each in small)
+    assert json.loads(call("cache", "size", "--json")[1]) == {
+        "folder": str(store), "bytes": Blobs().size() + total, "notes": total
+    }  # fmt: skip
+    lines = call("cache", "ls")[1].splitlines()
+    assert f"states of outputs: 1 note, {size(notes_of('outputs'))}" in lines
+    listed = json.loads(call("cache", "ls", "--json")[1])
+    assert sum(each["bytes"] for each in listed if "note" in each) == total
+    hub = store / "hub" / "org--name" / ("c" * 40)
+    (hub / "headers").mkdir(parents=True)
+    (hub / "files.json").write_text("{")
+    (hub / "headers" / "model.safetensors").write_bytes(bytes([9, *[0] * 7]) + b"{}")
+    assert call("cache", "verify") == (
+        1,
+        f"damaged, removed: {hub / 'files.json'}\n"
+        f"damaged, removed: {hub / 'headers' / 'model.safetensors'}\n"
+        f"4 values of 4 as written\n{len(small)} notes of {len(small) + 2} can be read\n",
+        "",
+    )
+    assert call("cache", "clear")[1].endswith("; 0 B are left\n")
+    assert notes.notes() == [] and Blobs().entries() == []
+    assert recipe(folder).up_to_date() == ()
+
+
+def notes_of(kind: str) -> int:
+    return sum(each.size for each in notes.notes() if each.kind == kind)
+
+
+def test_notes_count_towards_the_limit_and_go_after_all_values_the_oldest_first(store):
+    for number in range(3):
+        path = store / "hub" / "org--name" / str(number) / "files.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1" * 4000)
+        os.utime(path, (number + 1, number + 1))
+    made = Blobs(limit=20_000)
+    assert made.put("0" * 40, TYPE, value(0), "f", 1)
+    assert not made.put("1" * 40, TYPE, value(1), "f", 1) or made.size() + notes.size() <= 20_000
+    assert made.put("2" * 40, TYPE, value(2), "f", 1)
+    assert made.size() + notes.size() <= 20_000 and notes.size() == 12_000
+    assert made.prune(9000) == (2, made_header() + 4000 + 4000)
+    assert [each.path.parent.name for each in notes.notes()] == ["1", "2"]
+    assert made.entries() == []
+
+
+def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kept(
+    folder, monkeypatch, store
+):
+    monkeypatch.setattr(execute, "MEASURED_FROM", 1)
+    made = recipe(folder, "slerp(a, b, t: 0.3)")
+    run(made)
+    measured = rates.rates()
+    assert measured["pass slerp"] > 0
+    task = made.plan(fresh=True).outputs[0].tasks[0]
+    assert task.keeps == 0 or task.seconds > 0
+    (store / "rates.json").write_text(json.dumps({"pass slerp": 0.9, "pass": 1e-12}))
+    kept = made.plan(fresh=True)
+    assert all(task.keeps == task.type.nbytes for task in kept.outputs[0].tasks)
+    assert "store: keeps 6.21 kB of 5 tensors: " in str(kept)
+    assert "none of" not in str(kept)
+    (store / "rates.json").write_text(json.dumps({"pass slerp": 1e-12, "pass": 0.9}))
+    plan = made.plan(fresh=True)
+    assert not any(task.keeps for task in plan.outputs[0].tasks)
+    assert "store: keeps none of 5 tensors: 2.5e-08 s to compute, " in str(plan)
+    assert "store:" not in str(made.plan(fresh=True, cache="none"))

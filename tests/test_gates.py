@@ -11,7 +11,7 @@ import mergelang
 from mergelang.cli.app import main
 from mergelang.errors import RecipeError
 from mergelang.plan.arithmetic import arithmetic
-from mergelang.store.digests import of_bytes
+from mergelang.store.blobs import Blobs
 from tests.parity.prompts import write_tokenizer
 from tests.zoo import KINDS, make
 
@@ -48,8 +48,8 @@ def folder(models, tmp_path, monkeypatch) -> Path:
 
 
 def kept(folder: Path) -> set[str]:
-    """The digests of the gates in the cache."""
-    return {f"blake3:{of_bytes(each.read_bytes())}" for each in (folder / "cache/gates").iterdir()}
+    """The digests of the gates in the store."""
+    return {f"blake3:{each.digest}" for each in Blobs().entries() if each.what == "gates"}
 
 
 def said(lines, word="gates") -> dict[str, str]:
@@ -130,7 +130,7 @@ def test_a_frozen_run_refuses_other_gates_than_the_lock_says(folder):
 
 def test_gates_are_kept_with_the_output_and_made_again_to_verify_it(folder, capfd):
     mergelang.load("x.merge").run(["named"])
-    shutil.rmtree("cache/gates")
+    shutil.rmtree("cache/values")
     assert main(["verify", "named", "--rebuild", "all"]) == 0
     assert len(kept(folder)) == 1
     (folder / "x.merge").write_text(RECIPE + "# a word\n")

@@ -10,7 +10,8 @@ import mergelang
 from mergelang.cli.app import main
 from mergelang.models.record import RECORD, read_record
 from mergelang.record.lineage import family, tree_text
-from tests.checkpoints import write_model
+from mergelang.record.statement import STATEMENT
+from tests.checkpoints import write_model, write_tokenizer
 
 HOUSE = 'model b = "../b"\nlet soft = linear(b { weight: 0.5 }, b { weight: 0.5 })\n'
 
@@ -189,3 +190,36 @@ def test_a_recipe_of_another_edition_is_told(call, made, tmp_path):
     code, _, err = call(tmp_path, "--recipe")
     assert code == 1
     assert err.startswith(f"error[E2103]: the recipe in the record of {tmp_path} cannot be read\n")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The files of an output but for the card, which has the recipe as it was laid out, and those
+    with its digest."""
+    about = ("README.md", RECORD, STATEMENT)
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name not in about}
+
+
+def test_a_template_in_a_file_is_in_the_record_of_every_weight_file(tmp_path, call):
+    text = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    model = write_model(tmp_path / "a")
+    write_tokenizer(model, [f"w{i}" for i in range(28)])
+    (tmp_path / "talk").mkdir()
+    (tmp_path / "talk" / "x.jinja").write_text(text)
+    recipe = 'model a = "a"\noutput "out" = mean(a, a) { chat_template: file("talk/x.jinja") }\n'
+    (tmp_path / "x.merge").write_text(recipe + 'output "plain" = a\n')
+    mergelang.load(tmp_path / "x.merge").run()
+    before = files_of(tmp_path / "out")
+    (tmp_path / "talk" / "x.jinja").unlink()
+    (tmp_path / "x.merge").unlink()
+    assert main(["verify", str(tmp_path / "out"), "--rebuild", "all"]) == 0
+    bare = tmp_path / "plain" / "model.safetensors"
+    code, _, err = call(bare, "--recipe")
+    assert code == 0 and "warning[W2101]: the recipe uses `talk/x.jinja`" in err
+    assert call(bare, "--recipe", "-o", tmp_path / "x.merge")[0] == 0
+    assert (tmp_path / "talk" / "x.jinja").read_text() == text
+    again = mergelang.load(tmp_path / "x.merge")
+    again.run(fresh=True)
+    assert files_of(tmp_path / "out") == before
+    assert again.up_to_date()
+    (tmp_path / "talk" / "x.jinja").write_text(text + " ")
+    assert mergelang.load(tmp_path / "x.merge").up_to_date() == ()

@@ -4,16 +4,23 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mergelang
+from mergelang.draw.plan_text import plan_json
 from mergelang.errors import RunError
 from mergelang.models.headers import read_header
 from mergelang.plan.memory import minimum_memory
+from mergelang.run import disk, events
+from mergelang.run.evaluate import Memory
+from mergelang.run.job import Job
+from mergelang.run.machine import Files, Machine
 from tests.bench.process import weighed
 from tests.checkpoints import write_arrays
 
 MIB = 1 << 20
+
 
 def write_sparse(folder: Path, tensors: int, rows: int) -> Path:
     """A model of zeros that takes no room on the disk: float32 matrices of `rows` times 1024."""
@@ -70,3 +77,117 @@ def test_an_operator_on_whole_tensors_names_what_it_holds(tmp_path):
     assert plan.holds >= 20_000 * 1024 * 4 * 2  # at least the task vector and the result
     with pytest.raises(RunError, match="E0908"):
         mergelang.load(path).run(memory=400 * MIB)
+
+
+# What does not fit
+
+
+CALLS = "base + 0.5 * iso_c(a - base, b - base) + 0.3 * tsv(a - base, b - base)"
+NESTED = "base + iso_c(iso_c(a - base, b - base), b - base)"
+
+
+@pytest.fixture
+def matrices(tmp_path, monkeypatch) -> Path:
+    """Three models of two matrices, and a vector that no call on whole tensors is for."""
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "store"))
+    rng = np.random.default_rng(0)
+    for name in ("base", "a", "b"):
+        tensors = {f"w{i}": (rng.normal(size=(60, 700)), "BF16") for i in range(2)}
+        write_arrays(tmp_path / name, tensors | {"v": (rng.normal(size=16), "BF16")})
+    return tmp_path
+
+
+def recipe_of(folder: Path, expression: str) -> mergelang.Recipe:
+    lines = [f'model {name} = "{name}"' for name in ("base", "a", "b")]
+    text = "\n".join([*lines, f'output "out" = {expression}', ""])
+    (folder / "x.merge").write_text(text)
+    return mergelang.load(folder / "x.merge")
+
+
+def leasts(recipe: mergelang.Recipe) -> tuple[int, int]:
+    """The least memory with all that is whole held at once, and with calls one by one."""
+    most, none = (minimum_memory(recipe.plan(memory=x, cache="none")) for x in (1 << 40, 0))
+    return most, none
+
+
+@pytest.mark.parametrize("expression", [CALLS, NESTED, f"slerp({CALLS}, b, t: 0.3)"])
+def test_calls_that_do_not_fit_together_are_made_one_by_one_with_the_same_bytes(
+    matrices, expression
+):
+    recipe = recipe_of(matrices, expression)
+    together, apart = leasts(recipe)
+    assert apart < together
+    seen: list[events.Event] = []
+    found = {}
+    for memory in (1 << 30, together - 1, apart):
+        plan = recipe.run(memory=memory, cache="none", fresh=True, listener=seen.append)
+        found[memory] = (matrices / "out" / "model.safetensors").read_bytes()
+        passes = {each.tensor: each.passes for each in seen if isinstance(each, events.TensorDone)}
+        assert passes == {task.name: task.passes for task in plan.outputs[0].tasks}
+        ended = [each for each in seen if isinstance(each, events.RunDone)][-1]
+        assert ended.bytes_read == plan.bytes_read
+    assert len(set(found.values())) == 1
+    with pytest.raises(RunError, match=f"E0908.* at least {-(-apart // MIB)}MiB"):
+        recipe.run(memory=apart - MIB, cache="none", fresh=True)
+
+
+def test_the_plan_says_what_is_recomputed_and_what_waits_on_the_disk(matrices):
+    node = "ties(a, b, density: 0.5, base: base)"
+    recipe = recipe_of(matrices, f"slerp({CALLS}, {node}, t: 0.3)")
+    plan = recipe.plan(cache="none")
+    assert f"recomputes {node}: 1 pass more over 3 tensors\n" in str(plan)
+    assert "spills" not in str(plan)
+    tasks = plan_json(plan)["outputs"][0]["tensors"]
+    assert all({"node": node, "passes": 2} in task["recomputed"] for task in tasks)
+    assert {task["bytes_spilled"] for task in tasks} == {0}
+    plan = recipe.plan(memory=leasts(recipe)[1], cache="none")
+    values = 60 * 700 * 4 * 2  # of two calls
+    said = " ".join(str(plan).split())
+    assert f"recomputes {node}: 2 passes more over 2 tensors " in said
+    assert "to disk: 2 tensors, calls on whole tensors one by one, to keep to " in said
+    tasks = {task["name"]: task for task in plan_json(plan)["outputs"][0]["tensors"]}
+    assert {name: task["bytes_spilled"] for name, task in tasks.items()} == {
+        "w0": values, "w1": values, "v": 0
+    }  # fmt: skip
+    (disk,) = plan_json(plan)["disks"]
+    assert disk["bytes_needed"] >= plan.bytes_written + values
+
+
+def test_what_waits_on_a_full_disk_is_told_and_the_next_run_goes_on(matrices, monkeypatch):
+    recipe = recipe_of(matrices, CALLS)
+    memory = leasts(recipe)[1]
+    write = disk.write
+
+    def full(path, *rest):
+        if path.name == "out.partial":
+            raise RunError("E0907", path=str(path), reason="no space left on device")
+        write(path, *rest)
+
+    monkeypatch.setattr(disk, "write", full)
+    with pytest.raises(RunError, match=r"E0907.*no space left"):
+        recipe.run(memory=memory, cache="none", processes=False)
+    assert not (matrices / "out").exists()
+    monkeypatch.setattr(disk, "write", write)
+    recipe.run(memory=memory, cache="none")
+    found = (matrices / "out" / "model.safetensors").read_bytes()
+    recipe.run(fresh=True, cache="none")
+    assert (matrices / "out" / "model.safetensors").read_bytes() == found
+
+
+def test_a_whole_value_lives_until_the_last_pass_that_reads_it(matrices):
+    recipe = recipe_of(matrices, NESTED)
+    task = next(each for each in recipe.plan(cache="none").outputs[0].tasks if each.name == "w0")
+    one = recipe_of(matrices, "base + iso_c(a - base, b - base)").plan(cache="none").holds
+    assert task.holds == one + 60 * 700 * 4  # the inner value, while the outer one is computed
+    files = Files()
+    job = Job("w0", task.root, task.type, Memory(task.nbytes), block=1 << 14, files=files,
+              binding=task.binding)  # fmt: skip
+    held = []
+    machine = Machine(1 << 14, files)
+    while not job.finished:
+        held.append(len(job._held))
+        for number in job.spans():
+            job.run_span(machine, number)
+        job.end_pass()
+    files.close()
+    assert held == [0, 1, 1]

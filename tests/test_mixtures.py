@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import mergelang
+from mergelang.cli.app import main
 from mergelang.errors import InputError, RunError
 from mergelang.plan.memory import minimum_memory
-from mergelang.run.events import Preparing
+from mergelang.run.events import Noted, OutputStarted, Preparing
+from mergelang.store.blobs import Blobs, sound
 from tests.parity.prompts import write_tokenizer
 from tests.zoo import KINDS, TOKENS, make
 
@@ -331,3 +333,61 @@ def test_the_same_gates_whatever_the_number_of_threads(models, tmp_path, monkeyp
         call = f"{ASKED}, gate: hidden)"
         found.append(gates(run(models("llama"), tmp_path / "out", call, threads=threads)))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+# Gates in the store
+
+
+HIDDEN = f"{ASKED}, gate: hidden)"
+
+
+def entries():
+    return [each for each in Blobs().entries() if each.what == "gates"]
+
+
+def test_gates_are_values_of_the_store(models, tmp_path, capsys):
+    run(models("llama"), tmp_path / "out", HIDDEN)
+    (entry,) = entries()
+    assert entry.extent.type.count == 2 * 4 * 32 and entry.seconds > 0 and sound(entry)
+    assert main(["cache", "ls"]) == 0
+    assert f"{entry.key[:12]}  gates    F32 [256]  1.54 kB" in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert not entries()
+    assert prepared(models("llama"), tmp_path / "two", HIDDEN) == 1
+
+
+def test_damaged_gates_are_found_when_they_are_read_and_made_anew(models, tmp_path):
+    before = gates(run(models("llama"), tmp_path / "out", HIDDEN))
+    (entry,) = entries()
+    data = bytearray(entry.path.read_bytes())
+    data[-3] ^= 1
+    entry.path.write_bytes(data)
+    told = []
+    after = gates(run(models("llama"), tmp_path / "out", HIDDEN, listener=told.append, fresh=True))
+    assert "W2004" in [each.code for each in told if isinstance(each, Noted)]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert sound(entries()[0])
+
+
+def test_gates_that_are_removed_while_a_run_needs_them_do_no_harm(models, tmp_path):
+    before = gates(run(models("llama"), tmp_path / "out", HIDDEN))
+
+    def remove(event):
+        if isinstance(event, OutputStarted):
+            Blobs().prune(0)
+
+    after = gates(run(models("llama"), tmp_path / "two", HIDDEN, listener=remove))
+    assert not entries()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_limit_that_has_no_room_for_gates_is_told(models, tmp_path):
+    with pytest.raises(RunError, match=r"E2324.* no room within its 1,000 bytes"):
+        run(models("llama"), tmp_path / "out", HIDDEN, cache_limit=1000)
+
+
+def test_a_mixture_is_computed_again_with_gates_that_are_made_anew(models, tmp_path, capsys):
+    run(models("llama"), tmp_path / "out", HIDDEN)
+    Blobs().prune(0)
+    assert main(["verify", str(tmp_path / "out"), "--rebuild", "all"]) == 0
+    assert "computed again: all as it was written" in capsys.readouterr().out

@@ -244,6 +244,7 @@ DAMAGES = [
     (index_rubbish("{"), "E0615", f"cannot make sense of {INDEX} in `m`"),
     (index_rubbish("{}"), "E0615", INDEX),
     (index_rubbish("[]"), "E0615", INDEX),
+    (index_rubbish('{"weight_map": {}}'), "E0615", INDEX),
     (index_rubbish('{"weight_map": {"a": 1}}'), "E0615", INDEX),
     (tensor_twice, "E0616", "model-00001-of-00002.safetensors and model-00002-of-00002"),
     (no_index, "E0618", f"holds 2 .safetensors files and no {INDEX}"),

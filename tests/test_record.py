@@ -216,3 +216,20 @@ def test_a_damaged_record_is_none(folder, damage):
 )  # fmt: skip
 def test_a_setting_is_kept_to_the_last_digit(value, text):
     assert exact_text(value) == text
+
+
+def test_an_output_has_the_same_bytes_alone_and_beside_others(folder):
+    more = 'let other = 0.5 * mixed + 0.5 * a\noutput "out/other" = other\noutput "out/a" = a\n'
+    (folder / "mix.merge").write_text(RECIPE + more)
+    recipe = mergelang.load(folder / "mix.merge")
+    recipe.run()
+    together = {each.name: files_of(each) for each in (folder / "out").iterdir()}
+    assert set(together) == {"mixed", "other", "a"}
+    for name in together:
+        assert "out/" + name in together[name]["README.md"].decode().partition("```mermaid")[2]
+        shutil.rmtree(folder / "out")
+        recipe.run([f"out/{name}"])
+        assert files_of(folder / "out" / name) == together[name]
+    recipe.run()
+    assert {each.name: files_of(each) for each in (folder / "out").iterdir()} == together
+    assert len(recipe.up_to_date()) == 3

@@ -12,6 +12,7 @@ import mergelang
 from mergelang.cli.app import main
 from mergelang.models.headers import read_header
 from mergelang.models.record import RECORD
+from mergelang.plan.memory import minimum_memory
 from mergelang.record.verify import verify
 from mergelang.wording.proof import PROOF
 from tests.checkpoints import write_model
@@ -248,8 +249,23 @@ def test_sources_that_are_elsewhere_are_told_and_found_with_the_folder(whole, ca
     ]
 
 
+def test_what_is_computed_again_keeps_to_the_memory_given(whole, capfd):
+    recipe = RECIPE.replace("slerp(a, b, t: t)", "iso_c(b, base: a)")
+    (whole / "mix.merge").write_text(recipe)
+    (whole / "mix.merge.lock").unlink()
+    made = mergelang.load(whole / "mix.merge")
+    made.run()
+    least = minimum_memory(made.plan(memory=0, fresh=True))
+    words = (whole / "out", "--rebuild", "all", "--memory")
+    assert run_verify(capfd, *words, str(least))[0] == 0
+    code, _, wrong = run_verify(capfd, *words, "200MiB")
+    assert (code, len(wrong)) == (3, 1)
+    assert wrong[0].startswith("error[E0908]: 200MiB of memory is too little")
+
+
 def test_options_that_ask_for_nothing_are_told(out, capfd):
     assert run_verify(capfd, out, "--folder", ".")[0] == 2
+    assert run_verify(capfd, out, "--memory", "1GiB")[0] == 2
     assert run_verify(capfd, out, "--rebuild", "some")[2] == [
         "error[E1007]: `some` is not a number of tensors"
     ]

@@ -12,7 +12,7 @@ from mergelang.check.expressions import Expressions
 from mergelang.check.program import Destination
 from mergelang.check.retokenize import retokenize
 from mergelang.check.suggest import listed, nearest
-from mergelang.check.template import chat_template, is_file, settled
+from mergelang.check.template import Reader, chat_template, settled
 from mergelang.check.terms import Input
 from mergelang.check.value import Number, Unknown, describe, exactly
 from mergelang.errors import Diagnostic, InputError
@@ -36,11 +36,14 @@ RECORD = "mergelang.json"
 
 
 def check_output(
-    output: ast.Output, expressions: Expressions, folder: Path
+    output: ast.Output, expressions: Expressions, folder: Path, read: Reader
 ) -> Destination | None:
-    """The destination of an output; None, and reported, when anything in it is wrong."""
+    """The destination of an output; None, and reported, when anything in it is wrong.
+
+    `read` gives the text of a file that it names.
+    """
     term = expressions.model(output.value)
-    options = _options(output.record, expressions, folder)
+    options = _options(output.record, expressions, folder, read)
     text = output.path.value
     part = term and part_without_config(term)
     if part:
@@ -77,15 +80,15 @@ def check_output(
     kept = {name: options[name] for name in ("dtype", "shards")}
     return Destination(
         text, _normal(str(path.absolute())), term, kept, output.path.span, template,
-        options["template_file"], vocabularies.foreign(term, words),
+        vocabularies.foreign(term, words),
     )  # fmt: skip
 
 
 def _options(
-    record: ast.Record | None, expressions: Expressions, folder: Path
+    record: ast.Record | None, expressions: Expressions, folder: Path, read: Reader
 ) -> dict[str, Any] | None:
     report = expressions.report
-    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS, "template_file": False}
+    options: dict[str, Any] = dict.fromkeys(KNOWN) | {"shards": SHARDS}
     said: dict[str, Any] = {}
     places: dict[str, Span] = {}
     sound = True
@@ -104,12 +107,11 @@ def _options(
             options[name] = wish.vocabulary(entry.value, expressions)
             sound &= options[name] is not None
         elif name in ("tokens", "pad_vocab"):
-            read = wish.tokens if name == "tokens" else wish.rows
-            said[name] = read(entry.value, expressions)
+            wished = wish.tokens if name == "tokens" else wish.rows
+            said[name] = wished(entry.value, expressions)
             sound &= said[name] is not None
         elif name == "chat_template":
-            options[name] = chat_template(entry.value, expressions, folder)
-            options["template_file"] = is_file(entry.value)
+            options[name] = chat_template(entry.value, expressions, folder, read)
             sound &= options[name] is not None
         else:
             suggestion = nearest(name, KNOWN)

@@ -95,7 +95,7 @@ class Destination:
 
     `path` is absolute; `text` as written. `options` are complete: dtype (safetensors' name, or
     None for that of the donor), shards (bytes). `template` is its chat template, if it asks for
-    one, from a file of its own with `template_file`; `vocabulary` what its tables have rows for,
+    one; `vocabulary` what its tables have rows for,
     where that is not what they have in the model that its config comes from.
     """
 
@@ -105,7 +105,6 @@ class Destination:
     options: Mapping[str, Any]
     span: Span
     template: str | None = None
-    template_file: bool = False
     vocabulary: Vocabulary | Target | None = None
 
 
@@ -126,8 +125,8 @@ class Program:
 
     `checkpoints`: each opened source by its reference; empty when sources were not looked at.
     `declared` are all outputs of the recipe, `outputs` those that are wanted this time. `folder` is
-    where the recipe's paths start; `used`: the recipes that it uses, and that those
-    use, by their path from there.
+    where the recipe's paths start; `used`: the recipes that it uses, and that those use, by their
+    path from there; `templates` the texts of the chat templates that it has in files, likewise.
     """
 
     tree: ast.Recipe
@@ -140,6 +139,7 @@ class Program:
     folder: Path = Path()
     declared: tuple[Destination, ...] = ()
     used: Mapping[str, ast.Recipe] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:

@@ -4,7 +4,7 @@ import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mergelang.check.expressions import Expressions
 from mergelang.check.modules import Modules
@@ -32,6 +32,7 @@ from mergelang.source import Source, Span
 EDITION = 1
 """The edition of the language that this version reads."""
 
+Found = TypeVar("Found")
 Opener = Callable[[Reference, Hub, bool], Checkpoint]
 
 
@@ -53,10 +54,18 @@ class Shared:
     files: dict[Path, File] = field(default_factory=dict)
     trees: dict[Path, ast.Recipe] = field(default_factory=dict)
     texts: Mapping[Path, str] = field(default_factory=dict)
+    templates: dict[Path, str] = field(default_factory=dict)
     stack: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.vocabularies = Vocabularies(self.checkpoints)
+
+    def template(self, path: Path) -> str:
+        """The text of a file of an output's own."""
+        path = path.resolve()
+        text = self.texts.get(path)
+        self.templates[path] = path.read_text(encoding="utf-8") if text is None else text
+        return self.templates[path]
 
 
 def check(
@@ -70,7 +79,8 @@ def check(
     `folder` is where its paths start. `settings` are values of params (text as `--set` gives it,
     or numbers). With `sources=False` no model is looked at: what only headers can tell (tensors,
     layers) is not checked, and inventories are None. With `places=False` it does not matter where
-    outputs go. `used` are texts of recipes to use in place of files, by their path from `folder`.
+    outputs go. `used` are texts to use in place of files that the recipe names (other recipes, chat
+    templates), by their path from `folder`.
     Reads recipes, configs and headers.
 
     A source on the Hub that cannot be reached is a warning, and its tensors are not known; an error
@@ -101,12 +111,13 @@ def check(
         params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
         declared=tuple(recipe.outputs), folder=folder,
         used=_by_path(shared.trees, folder.resolve()),
+        templates=_by_path(shared.templates, folder.resolve()),
     )  # fmt: skip
 
 
-def _by_path(trees: Mapping[Path, ast.Recipe], folder: Path) -> dict[str, ast.Recipe]:
-    """Recipes by their path from a folder, in the order of these."""
-    named = {Path(os.path.relpath(path, folder)).as_posix(): tree for path, tree in trees.items()}
+def _by_path(files: Mapping[Path, Found], folder: Path) -> dict[str, Found]:
+    """What is in files by their path from a folder, in the order of these."""
+    named = {Path(os.path.relpath(path, folder)).as_posix(): each for path, each in files.items()}
     return dict(sorted(named.items()))
 
 
@@ -175,7 +186,9 @@ class _File:
             case ast.Let(name, expr):
                 self._bind(name, self._let(name.id, expr), bound)
             case ast.Output() if self.main:
-                made = check_output(statement, self.expressions, self.folder)
+                made = check_output(
+                    statement, self.expressions, self.folder, self.shared.template
+                )
                 if made is not None:
                     self.outputs.append(made)
 

@@ -1,7 +1,7 @@
 """The option `chat_template:` of an output."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,16 @@ from mergelang.source import Span
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
 
+Reader = Callable[[Path], str]
+"""Gives the text of a file that a recipe names. Raises OSError, UnicodeDecodeError."""
+
 AUTO = "auto"
 """Stands for a template until the models of the output are known."""
 
 
-def chat_template(expr: ast.Expr, expressions: "Expressions", folder: Path) -> str | None:
+def chat_template(
+    expr: ast.Expr, expressions: "Expressions", folder: Path, read: Reader
+) -> str | None:
     """The template's text, or the word `auto`; None, and reported, where there is none."""
     report = expressions.report
     match expr:
@@ -31,7 +36,8 @@ def chat_template(expr: ast.Expr, expressions: "Expressions", folder: Path) -> s
         case ast.Call(ast.Name("from"), (ast.Argument(None, inner, None),)):
             return _taken(inner, expressions)
         case ast.Call(ast.Name("file"), (ast.Argument(None, ast.String(text), None),)):
-            return _read(text, expr.arguments[0].value.span, expressions, folder)
+            span = expr.arguments[0].value.span
+            return _read(text, span, expressions, lambda: read(local_path(text, folder)))
         case ast.String(text):
             pass
         case _:
@@ -54,11 +60,6 @@ def chat_template(expr: ast.Expr, expressions: "Expressions", folder: Path) -> s
     return None
 
 
-def is_file(expr: ast.Expr) -> bool:
-    """Whether a template is read from a file of its own."""
-    return isinstance(expr, ast.Call) and expr.function.span.text == "file"
-
-
 def _taken(expr: ast.Expr, expressions: "Expressions") -> str | None:
     term = expressions.model(expr)
     if term is None:
@@ -72,9 +73,11 @@ def _taken(expr: ast.Expr, expressions: "Expressions") -> str | None:
     return found
 
 
-def _read(text: str, span: Span, expressions: "Expressions", folder: Path) -> str | None:
+def _read(
+    text: str, span: Span, expressions: "Expressions", read: Callable[[], str]
+) -> str | None:
     try:
-        found = local_path(text, folder).read_text(encoding="utf-8")
+        found = read()
     except InputError as error:
         expressions.report.extend([error.at(span)])
         return None

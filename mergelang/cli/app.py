@@ -18,6 +18,7 @@ from mergelang.cli.arguments import (
     FRESH,
     INTO,
     JSON,
+    MEMORY,
     NO_SOURCES,
     OUTPUTS,
     RECIPE,
@@ -97,11 +98,11 @@ def fmt(options: Any) -> int:
 def _plan(options: Any) -> Any:
     return _load(options).plan(
         options.outputs, into=options.into, fresh=options.fresh, cache=options.cache,
-        cache_limit=options.cache_limit,
+        cache_limit=options.cache_limit, memory=options.memory,
     )  # fmt: skip
 
 
-@command(RECIPE, OUTPUTS, INTO, SETTINGS, FRESH, *CACHE, ALLOW_PICKLE, JSON)
+@command(RECIPE, OUTPUTS, INTO, SETTINGS, MEMORY, FRESH, *CACHE, ALLOW_PICKLE, JSON)
 def plan(options: Any) -> None:
     """Shows what a run would do: tensors, passes, bytes, memory, disk."""
     _show_plan(_plan(options), options.as_json)
@@ -121,8 +122,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 
 @command(
     RECIPE, OUTPUTS, INTO, SETTINGS,
-    argument("--memory", metavar="SIZE", type=parse_size, default=None,
-             help="bounds the resident memory of the process (default: 1GiB)"),
+    MEMORY,
     argument("--threads", metavar="N", type=parse_count, help="default: the usable cores"),
     FRESH, *CACHE,
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
@@ -148,7 +148,7 @@ def run_command(options: Any) -> None:
         from mergelang.api import bind
         from mergelang.plan.memory import check_memory
 
-        check_memory(planned, options.memory)
+        check_memory(planned)
         bind(planned, recipe.lock, frozen=options.frozen)
         _show_plan(planned, options.as_json)
         return
@@ -320,12 +320,12 @@ def tui(options: Any) -> None:
 @command(
     argument("what", metavar="WHAT", help="ls, size, prune, clear or verify"),
     argument("--keep", metavar="SIZE", type=parse_size, default=None,
-             help="prune: removes values, those used least recently first, down to this size "
-                  "(default: 20GB)"),
+             help="prune: removes values, those used least recently first, then notes, down to "
+                  "this size (default: 20GB)"),
     JSON,
 )  # fmt: skip
 def cache(options: Any) -> int:
-    """Lists, checks or removes the values that runs keep for later ones."""
+    """Lists, checks or removes what runs keep for later ones: values, and notes of files."""
     from mergelang.cli.store import cache as do
 
     return do(options.what, options.keep, options.as_json)

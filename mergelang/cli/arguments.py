@@ -78,6 +78,10 @@ SETTINGS = argument(
     default=[], help="sets a param; may be repeated",
 )  # fmt: skip
 INTO = argument("-o", dest="into", metavar="DIR", help="where to write the only output instead")
+MEMORY = argument(
+    "--memory", metavar="SIZE", type=parse_size, default=None,
+    help="bounds the resident memory of the process (default: 1GiB)",
+)  # fmt: skip
 FRESH = argument("--fresh", action="store_true", help="starts over, takes over no earlier output")
 CACHE = (
     argument("--cache", metavar="WHICH", type=parse_cache, default="auto",

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mergelang.cli.arguments import JSON, RECIPE, SETTINGS, parse_how_many
+from mergelang.cli.arguments import JSON, MEMORY, RECIPE, SETTINGS, parse_how_many
 from mergelang.cli.command import argument, command
 from mergelang.errors import UsageError
 
@@ -36,6 +36,7 @@ def register() -> None:
                  help="computes K random tensors again, or all, and compares bytes"),
         argument("--folder", metavar="DIR", type=Path,
                  help="where the recipe's paths start (default: found from its output)"),
+        MEMORY,
         JSON,
     )(verify)  # fmt: skip
     command(
@@ -117,6 +118,9 @@ def verify(options: Any) -> int:
     if options.folder is not None and not wants_sources:
         message = "`--folder` goes with --parents or --rebuild"
         raise UsageError("E1012", command="mergelang verify", message=message)
+    if options.memory is not None and options.rebuild is None:
+        message = "`--memory` goes with --rebuild"
+        raise UsageError("E1012", command="mergelang verify", message=message)
     with counting("bytes") as say:
         found = look(options.path, str(options.path), say)
     problems = list(found.problems)
@@ -139,7 +143,8 @@ def verify(options: Any) -> int:
 
         with counting("tensors") as say:
             names, wrong = rebuild(
-                options.path, str(options.path), options.rebuild, options.folder, say
+                options.path, str(options.path), options.rebuild, options.folder, say,
+                options.memory,
             )
         facts["rebuilt"] = names
         said.append(show.counted(len(names), "tensor") + " computed again")

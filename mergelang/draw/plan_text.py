@@ -13,7 +13,19 @@ from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
 from mergelang.plan.fetches import fetches
 from mergelang.plan.lower import absent, arm_of
-from mergelang.plan.plan import CACHED, COMPUTE, EQUAL, KEEP, PROCESS, OutputPlan, Plan, Task
+from mergelang.plan.memory import size_text, spilled
+from mergelang.plan.plan import (
+    CACHED,
+    COMPUTE,
+    EQUAL,
+    KEEP,
+    PROCESS,
+    SHARED,
+    OutputPlan,
+    Plan,
+    Task,
+)  # fmt: skip
+from mergelang.plan.recomputed import recomputed
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -28,22 +40,75 @@ def plan_text(plan: Plan) -> str:
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
-    lines += _cache(plan)
+    for line in (*_recomputed(plan), *_spilled(plan), *_cache(plan)):
+        lines += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     lines += _fetches(plan)
     lines += _preparations(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
-def _cache(plan: Plan) -> list[str]:
-    """What the run puts into the store, by what it takes to compute and to read back."""
-    tasks = [task for output in plan.outputs for task in output.tasks if task.keeps]
-    if not tasks or plan.cache is None:
+def _recomputed(plan: Plan) -> list[str]:
+    """A line for each node that further passes evaluate again, since it is not held."""
+    found: dict[tuple[str, int], int] = {}
+    for output in plan.outputs:
+        for tasks in () if output.current else _patterns(plan.graph, output).values():
+            for each in again(plan, output, tasks[0]).items():
+                found[each] = found.get(each, 0) + len(tasks)
+    lines = []
+    for (text, passes), count in found.items():
+        said = f": {counted(passes - 1, 'pass', 'passes')} more over {counted(count, 'tensor')}"
+        lines.append(f"recomputes {shortened(text, WIDTH - 11 - len(said))}{said}")
+    return lines
+
+
+def _patterns(graph: Graph, output: OutputPlan) -> dict[Any, list[Task]]:
+    """The tasks of an output that are alike in all but their tensors."""
+    found: dict[Any, list[Task]] = {}
+    for (_, _, why), tasks in groups(graph, output).items():
+        for task in tasks:
+            found.setdefault((why, task.root, task.spills > 0), []).append(task)
+    return found
+
+
+def again(plan: Plan, output: OutputPlan, task: Task) -> dict[str, int]:
+    """How many passes over a tensor evaluate a node, where those are several; by its text."""
+    found = recomputed(output.node, task, plan.checkpoints)
+    return {label(plan.graph, node): passes for node, passes in found.items()}
+
+
+def _spilled(plan: Plan) -> list[str]:
+    """What waits on the disk, because calls on whole tensors do not fit into memory together."""
+    tasks = [task for output in plan.outputs for task in output.tasks if task.spills]
+    if not tasks:
         return []
-    nbytes, seconds = sum(task.keeps for task in tasks), sum(task.seconds for task in tasks)
-    back = plan.cache.back(nbytes)
+    most = max(spilled(plan, output) for output in plan.outputs)
     return [
-        f"store: keeps {size(nbytes)} of {counted(len(tasks), 'tensor')}, about {seconds:.3g} s of "
-        f"work; {back:.3g} s to write and read back"
+        f"spills {size(most)} at a time to disk: {counted(len(tasks), 'tensor')}, calls on whole "
+        f"tensors one by one, to keep to {size_text(plan.memory)}"
+    ]
+
+
+def _cache(plan: Plan) -> list[str]:
+    """What the run puts into the store and what it does not, by what it takes to compute, and to
+    write and read back."""
+    if plan.cache is None:
+        return []
+    tasks = [task for output in plan.outputs for task in output.tasks if task.action == COMPUTE]
+    kept = [task for task in tasks if task.keeps]
+    rest = [task for task in tasks if not task.keeps and not task.stored]
+    lines = []
+    if kept:
+        nbytes = sum(task.keeps for task in kept)
+        what = f"{size(nbytes)} of {counted(len(kept), 'tensor')}"
+        lines.append((what, sum(task.seconds for task in kept), nbytes))
+    if rest:
+        work = sum(plan.cache.takes_in_all(task) for task in rest)
+        other = "other " if kept else ""
+        what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
+        lines.append((what, work, sum(task.nbytes for task in rest)))
+    return [
+        f"store: keeps {what}: {seconds:.2g} s to compute, {plan.cache.back(nbytes):.2g} s to keep"
+        for what, seconds, nbytes in lines
     ]
 
 
@@ -85,7 +150,10 @@ def disks(plan: Plan) -> list[tuple[Path, int, int]]:
     """
     needed: dict[int, int] = {}
     folders: dict[int, Path] = {}
-    written = [(output.path.parent, output.bytes_written) for output in plan.outputs]
+    written = [
+        (output.path.parent, output.bytes_written + spilled(plan, output))
+        for output in plan.outputs
+    ]
     written += [(each.snapshot.folder, each.nbytes) for each in fetches(plan)]
     for folder, nbytes in written:
         while not folder.exists():
@@ -149,9 +217,17 @@ def reason(graph: Graph, node: Node, task: Task) -> str:
         return "as they lie there, unchanged"
     if task.action == CACHED:
         return "from the store"
+    if task.action == SHARED:
+        return f"as in {_made_in(graph, task)}"
     if task.change:
         return f"{task.change}: {_work(graph, node, task)}"
     return _work(graph, node, task)
+
+
+def _made_in(graph: Graph, task: Task) -> str:
+    """The output that a tensor is copied from."""
+    folder = str(Path(task.sources[0].path).parent)
+    return next(target.text for target, _ in graph.outputs if target.path == folder)
 
 
 def _work(graph: Graph, node: Node, task: Task) -> str:
@@ -210,7 +286,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "shards": [{"file": s.file, "bytes": s.size} for s in output.shards],
                 "dropped": dict(output.dropped),
                 "vocabulary": vocabulary_report(plan.graph, output) or None,
-                "tensors": [_task(plan.graph, output, task) for task in output.tasks],
+                "tensors": _tasks(plan, output),
             }
             for output in plan.outputs
         ],
@@ -233,7 +309,19 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _task(graph: Graph, output: OutputPlan, task: Task) -> dict[str, Any]:
+def _tasks(plan: Plan, output: OutputPlan) -> list[dict[str, Any]]:
+    """The tensors of an output, in its order."""
+    found = {}
+    for (why, *_), tasks in _patterns(plan.graph, output).items():
+        nodes = [
+            {"node": text, "passes": passes}
+            for text, passes in again(plan, output, tasks[0]).items()
+        ]
+        found |= {task.name: _task(task, why) | {"recomputed": nodes} for task in tasks}
+    return [found[task.name] for task in output.tasks]
+
+
+def _task(task: Task, why: str) -> dict[str, Any]:
     return {
         "name": task.name,
         "dtype": task.type.dtype,
@@ -244,5 +332,6 @@ def _task(graph: Graph, output: OutputPlan, task: Task) -> dict[str, Any]:
         "change": task.change or None,
         "values_stored": task.stored,
         "bytes_kept": task.keeps,
-        "why": reason(graph, output.node, task),
+        "bytes_spilled": task.spills,
+        "why": why,
     }

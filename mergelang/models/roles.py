@@ -76,7 +76,8 @@ def _vocabulary(
     made: dict[str, frozenset[str]],
 ) -> None:  # fmt: skip
     """Of matrices as high as the vocabulary that no word tells of: an embedding, then the head."""
-    sizes = {value_at(config, path) for path in (("vocab_size",), ("text_config", "vocab_size"))}
+    said = (value_at(config, path) for path in (("vocab_size",), ("text_config", "vocab_size")))
+    sizes = {each for each in said if isinstance(each, int)}
     high = [
         name for name, kind in tensors.items()
         if len(kind.shape) == 2 and kind.shape[0] in sizes and name in made

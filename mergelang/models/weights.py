@@ -182,7 +182,7 @@ def fetched(shown: str, snapshot: Snapshot | None) -> tuple[str, str]:
 def _weight_map(folder: Folder, index: str) -> Mapping[str, str]:
     try:
         found = json.loads((folder.path / index).read_bytes())["weight_map"]
-        if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()):
+        if isinstance(found, dict) and found and all(isinstance(x, str) for x in found.values()):
             return found
     except (ValueError, KeyError, TypeError, RecursionError):
         pass

@@ -429,16 +429,17 @@ def rowwise(function: str, *values: Value) -> Value:
 
 
 def whole(
-    function: str, *values: Value, files: Sequence[Extent] = (), **parameters: Any
+    function: str, *values: Value, files: Sequence[Extent] = (), room: float = 2, **parameters: Any
 ) -> Value:  # fmt: skip
     """The result of a function on whole tensors, of the same shape as this output tensor.
 
     `function` is `"module:name"` and is imported when a run needs it. It is called with one torch
     tensor for each value (float32 or float64, in the output's shape), one for each of the `files`
     (stored tensors of any shape, in the same dtype) and the parameters, on one thread, and returns
-    one tensor of the output's shape and dtype.
+    one tensor of the output's shape and dtype. `room` is what it takes of memory beside its inputs,
+    its result included, in tensors of that shape: memory is planned by it.
     """
-    attr = (function, tuple(sorted(parameters.items())))
+    attr = (function, tuple(sorted(parameters.items())), room)
     keys = [value.key for value in values]
     stored = tuple(make(FILE, "stored", (), each) for each in files)
     expr = make(BLOCK, "whole", tuple(value.expr for value in values) + stored, attr)

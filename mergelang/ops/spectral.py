@@ -14,6 +14,9 @@ from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Number
 from mergelang.ops.sums import times, weighted, weighted_mean
 
+ROOM = {"iso_c": 8, "tsv": 12, "iso_cts": 17}
+"""Tensors beside its inputs that each kernel takes at most, as measured on square matrices."""
+
 KERNELS = "mergelang.ops.kernels.spectral"
 
 
@@ -72,7 +75,7 @@ def _matrices(
     parts = weighted(deltas, weight)
     shape = deltas[0].context.type.shape
     if len(shape) == 2 and all(shape):
-        result = whole(f"{KERNELS}:{kernel}", *parts, **options)
+        result = whole(f"{KERNELS}:{kernel}", *parts, room=ROOM[kernel], **options)
     else:
         result = weighted_mean(parts, [1] * len(parts))
     return times(result, factor)

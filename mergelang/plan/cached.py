@@ -66,7 +66,13 @@ class Cache:
 
     def takes_tensor(self, task: Task) -> float:
         """Seconds that the passes over a tensor take."""
-        return rates.seconds(self.measured, PASS, task.reads)
+        rate = passing(task)
+        return rates.seconds(self.measured, rate if rate in self.measured else PASS, task.reads)
+
+    def takes_in_all(self, task: Task) -> float:
+        """Seconds that a tensor takes: passes, and calls on whole tensors."""
+        calls = sum(self.takes(expr, task) for expr in calls_of(task.root))
+        return self.takes_tensor(task) + calls
 
     def back(self, nbytes: int) -> float:
         """Seconds to write a value and to read it back."""
@@ -80,7 +86,7 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     """The plan with what the store holds taken from there. `none` leaves the store alone."""
     if mode == NONE:
         return plan
-    cache = Cache(mode, limit, _names(plan), rates.rates())
+    cache = Cache(mode, limit, file_names(plan), rates.rates())
     blobs = cache.blobs
     outputs = tuple(
         replace(each, tasks=tuple(_task(task, cache, blobs) for task in each.tasks))
@@ -114,7 +120,8 @@ def _calls(task: Task, calls: tuple[Expr, ...], cache: Cache, blobs: Blobs) -> T
             found[expr] = entry
         elif cache.keeps(expr, task):
             new.append(expr)
-    passes, reads, _ = cost(substitutes(task.root, found)[task.root], task.type)
+    left = substitutes(task.root, found)[task.root]
+    passes, reads, _ = cost(left, task.type, apart=task.spills > 0)
     return task._replace(
         passes=passes, reads=reads, stored=len(found),
         keeps=task.keeps + len(new) * value_type(task).nbytes,
@@ -140,6 +147,11 @@ def substitutes(root: Expr, found: Mapping[Expr, Entry]) -> dict[Expr, Expr]:
     return made
 
 
+def passing(task: Task) -> str:
+    """The name of the rate of the passes over a task's tensor: by the operators that make it."""
+    return " ".join((PASS, *sorted({call.operator for call in task.makers})))
+
+
 def value_type(task: Task) -> TensorType:
     """The type that values within a tensor have while it is computed."""
     return TensorType("F64" if is_wide(task.root) else "F32", task.type.shape)
@@ -160,7 +172,7 @@ FACTS = "facts:"
 """Before what a file is called that has no digest yet."""
 
 
-def _names(plan: Plan) -> dict[str, str]:
+def file_names(plan: Plan) -> dict[str, str]:
     """A name for each file of weights: its digest, or where that is not known its facts."""
     found = {}
     for each in plan.checkpoints.values():

@@ -1,20 +1,11 @@
 """What evaluating one expression takes: passes, bytes read, whole tensors and rows held."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
 
-from mergelang.ops.expr import (
-    BLOCK,
-    COLUMNS,
-    MASK,
-    REDUCTIONS,
-    ROWS,
-    SELECTIONS,
-    Expr,
-    Extent,
-)  # fmt: skip
+from mergelang.ops.expr import BLOCK, COLUMNS, MASK, ROWS, SELECTIONS, Expr, Extent
 from mergelang.ops.rows import Rows
+from mergelang.plan.passes import readers, targets, turns
 from mergelang.tensors import DTYPES, TensorType
 
 ROW_BLOCK = 1 << 17
@@ -30,52 +21,64 @@ GATHERED = 1 << 23
 """Elements that a selection gathers at most, as the plan reckons."""
 
 
-def cost(root: Expr, type: TensorType) -> tuple[int, int, int]:
+def cost(root: Expr, type: TensorType, apart: bool = False) -> tuple[int, int, int]:
     """Passes, bytes read over all passes, and bytes of whole tensors that are held at most.
 
     Each reduction takes a pass, with all others that are ready. A selection that its sample misled
-    takes two more, which is not reckoned with.
+    takes two more, which is not reckoned with. With `apart` calls on whole tensors take a pass
+    each, and their values wait on the disk.
     """
     wide = is_wide(root)
-    ready: dict[Expr, int] = {}  # the number of passes after which an expression can be evaluated
-    held = 0
+    held = _called(root, type, apart)
     for expr in order(root):
-        after = max((ready[arg] for arg in expr.args), default=0)
-        if expr.op == "whole":
-            files = [arg.attr.type.count for arg in expr.args if arg.op == "stored"]
-            held += (len(expr.args) - len(files) + 2) * type.count + 3 * sum(files)
-            after += 1
-        elif expr.op == "factor":
+        if expr.op == "factor":
             # As it is stored, and cut into slices of float64.
             held += (4 if wide else 5) * expr.attr[0].type.count
         elif expr.op == "product":
             held += 7 * TILE  # a tile, and three of float64 while it is made
-        elif expr.op in REDUCTIONS:
-            held += min(type.count, GATHERED) if expr.op in SELECTIONS else 0
-            after += 1
-        ready[expr] = after
-    return ready[root] + 1, _reads(root, ready, type), held * (8 if wide else 4)
+        elif expr.op in SELECTIONS:
+            held += min(type.count, GATHERED)
+    return len(turns(root, apart)) + 1, _reads(root, type, apart), held * (8 if wide else 4)
 
 
-def _reads(root: Expr, ready: Mapping[Expr, int], type: TensorType) -> int:
+def _called(root: Expr, type: TensorType, apart: bool) -> int:
+    """Elements held at most for calls on whole tensors: of one that is computed its inputs, its
+    value and room to work, of one before it the value, while a pass is still to read it."""
+    before = turns(root, apart)
+    last = {expr: numbers[-1] for expr, numbers in readers(root, apart).items()}
+    most = 0
+    for number, turn in enumerate((*before, ())):
+        now = sum(_works(expr, type) for expr in turn if expr.op == "whole")
+        kept = sum(
+            expr.op == "whole" and last[expr] >= number
+            for earlier in before[:number] for expr in earlier
+        )  # fmt: skip
+        most = max(most, now + (0 if apart else kept * type.count))
+    return most
+
+
+def _works(call: Expr, type: TensorType) -> int:
+    """Elements that a call on whole tensors holds while it is computed: its inputs, the room that
+    it asks for, and of stored tensors as much again as they and four more of float64 take."""
+    files = [arg.attr.type.count for arg in call.args if arg.op == "stored"]
+    inputs, room = len(call.args) - len(files), call.attr[2]
+    return int((inputs + room) * type.count) + sum(files) + 8 * max(files, default=0)
+
+
+def _reads(root: Expr, type: TensorType, apart: bool) -> int:
     """Bytes read: each stored tensor in every pass that needs it, samples, and factors once."""
-    targets: dict[int, list[Expr]] = {ready[root]: [root]}
-    sampled: dict[int, list[Expr]] = {}
-    for expr in ready:
-        if expr.op == "whole" or expr.op in REDUCTIONS:
-            turn = ready[expr] - 1
-            targets.setdefault(turn, []).extend(expr.args)
-            if expr.op in SELECTIONS and type.count > SAMPLED_FROM:
-                sampled.setdefault(turn, []).extend(expr.args)
     pieces = sample_pieces(type.count, row_block(root, type))
-    whole = sum(_nbytes(each) for turn in targets.values() for each in _read_by(turn))
-    sample = sum(
-        _nbytes(each, *piece)
-        for turn in sampled.values() for each in _read_by(turn) for piece in pieces
-    )  # fmt: skip
-    factors = (expr for expr in ready if expr.op in ("factor", "vector"))
+    total = 0
+    for turn, blocks in zip((*turns(root, apart), ()), targets(root, apart), strict=True):
+        stored = [arg for expr in turn for arg in expr.args if arg.op == "stored"]
+        total += sum(_nbytes(each) for each in _read_by([*blocks, *stored]))
+        if type.count > SAMPLED_FROM:
+            chosen = [arg for expr in turn if expr.op in SELECTIONS for arg in expr.args]
+            sampled = _read_by(chosen)
+            total += sum(_nbytes(each, *piece) for each in sampled for piece in pieces)
+    factors = (expr for expr in order(root) if expr.op in ("factor", "vector"))
     once = {extent for expr in factors for extent in stored_by(expr)}
-    return whole + sample + sum(extent.type.nbytes for extent in once)
+    return total + sum(extent.type.nbytes for extent in once)
 
 
 def _nbytes(stored: Extent | Rows, start: int = 0, count: int | None = None) -> int:

@@ -38,7 +38,8 @@ class Call(NamedTuple):
 class Lowering:
     """Values of one output tensor; shared nodes are lowered once. Make one for each tensor.
 
-    `calls` are those of operators that were met on the way. `extents` and `names` give symbols for
+    `calls` are those of operators that were met on the way, `made` what each node came to, inner
+    ones first. `extents` and `names` give symbols for
     stored tensors and names, where the expression is that of many tensors.
     """
 
@@ -51,6 +52,7 @@ class Lowering:
         self._checkpoints = checkpoints
         self._extents, self._names = extents or {}, names or {}
         self.calls: list[Call] = []
+        self.made: list[tuple[Node, Expr]] = []
         self._values: dict[tuple[int, str, int], Value] = {}
 
     def value(self, node: Node, name: str, within: Inventory | None = None) -> Value:
@@ -65,6 +67,7 @@ class Lowering:
         known = self._values.get(key)
         if known is None:
             known = self._values[key] = self._lower(node, name, within)
+            self.made.append((node, known.expr))
         return known
 
     def _lower(self, node: Node, name: str, within: Inventory) -> Value:

@@ -74,7 +74,8 @@ class Origin:
     """What is known of an output's making before it is made.
 
     `output` is the path in the recipe, which is the canonical text; `used` are the texts of those
-    that it uses, by their path from it. `parents` stand in the order in which the output uses them.
+    that it uses and of chat templates in files, by their path from it. `parents` stand in the order
+    in which the output uses them.
     """
 
     output: str
@@ -124,7 +125,7 @@ def origin_of(program: Program, target: Destination, node: Node) -> Origin:
     return Origin(
         path_in_recipe(program, target),
         canonical(program.tree),
-        {path: canonical(tree) for path, tree in program.used.items()},
+        {path: canonical(tree) for path, tree in program.used.items()} | program.templates,
         {name: exact_text(each.value) for name, each in sorted(program.params.items())},
         tuple(parent(checkpoint, kind) for checkpoint, kind in opened),
     )

@@ -25,7 +25,7 @@ from mergelang.plan.prepare import Preparation, preparations
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
-KEEP, CACHED, RESUME = "keep", "cached", "resume"
+KEEP, CACHED, SHARED, RESUME = "keep", "cached", "shared", "resume"
 
 PROCESS = 320 << 20
 """Bytes that a process with torch takes before it has done anything, as the plan reckons."""
@@ -36,17 +36,20 @@ class Task(NamedTuple):
 
     `action`: `copy` moves bytes of one stored tensor, `equal` does so after comparing it with the
     same tensor of the other inputs, `compute` evaluates, `keep` copies the tensor from the output
-    as it was written before, `cached` from the store, `resume` looks at what an interrupted run has
-    written; those do what `instead` says where its `digest` does not hold any more. `change` says
+    as it was written before, `cached` from the store, `shared` from another output that the same
+    run has just written, `resume` looks at what an interrupted run has written; those do what
+    `instead` says where its `digest` does not hold any more. `change` says
     why a tensor is not kept, where the output was written before. `stored` is how many values of
     calls on whole tensors lie in the store, `keeps` how many bytes it puts there, which take
     `seconds` to compute.
 
     `passes` over the tensor, `reads` in bytes over all passes, `holds` bytes of whole tensors held
-    while it is computed, `rows` elements of a block where whole rows stay together, else 0,
-    `sources` the stored tensors of a copy, the one that is copied first. `root` is the expression
-    of what is computed, shared by all tensors of its pattern, with what its symbols stand for in
-    this one; `makers` are the calls of operators that made it.
+    while it is computed, `spills` bytes of values that wait on the disk meanwhile, because memory
+    has no room for them: then calls on whole tensors take a pass each. `rows` elements of a block
+    where whole rows stay together, else 0, `sources` the stored tensors of a copy, the one that is
+    copied first. `root` is the expression of what is computed, shared by all tensors of its
+    pattern, with what its symbols stand for in this one; `makers` are the calls of operators that
+    made it.
     """
 
     name: str
@@ -66,11 +69,17 @@ class Task(NamedTuple):
     stored: int = 0
     keeps: int = 0
     seconds: float = 0.0
+    spills: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tensor as it is written."""
         return self.type.nbytes
+
+    @property
+    def original(self) -> "Task":
+        """What the task does where nothing of the tensor is there."""
+        return self.instead.original if self.instead is not None else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +115,12 @@ class OutputPlan:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The plans of the outputs, in the order of the recipe. `cache` says how the store is used
-    (`plan.cached.Cache`); None where it is not."""
+    (`plan.cached.Cache`); None where it is not. `memory` is what they are made for, in bytes."""
 
     graph: Graph
     outputs: tuple[OutputPlan, ...]
     cache: Any = None
+    memory: int | None = None
 
     @property
     def checkpoints(self) -> Mapping[Reference, Checkpoint]:

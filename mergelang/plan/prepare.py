@@ -1,14 +1,15 @@
 """Prepare tasks: what has to be computed before a run, since tensors of the output are made of it.
 
-Today these are the gates of mixtures, which a model makes out of prompts. The result is a file of
-the cache whose place and size are known before it is there: the tensors of the output that hang on
-it are loads of it like any other. Its name is a digest of all that it is made of; files count by
-path, size, time and inode, so that nothing is read to know it.
+Today these are the gates of mixtures, which a model makes out of prompts. The result is a value of
+the store whose place and size are known before it is there: the tensors of the output that hang on
+it are loads of parts of it. Its key is a digest of all that it is made of; files count by path,
+size, time and inode, so that nothing is read to know it.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,13 +19,14 @@ from blake3 import blake3
 from mergelang.check.config import config_of, donor_of, source_of
 from mergelang.check.program import Term
 from mergelang.errors import InputError
-from mergelang.files import cache_folder, facts_of
+from mergelang.files import facts_of
 from mergelang.graph.node import Node, postorder
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import Gates
 from mergelang.plan.arithmetic import arithmetic
-from mergelang.store.digests import BLAKE3, of_bytes
+from mergelang.store.blobs import Blobs
+from mergelang.store.digests import BLAKE3
 from mergelang.tensors import Extent, TensorType
 
 VERSION = 1
@@ -41,17 +43,17 @@ Checkpoints = Mapping[Reference, Checkpoint]
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """The gates of one mixture: from which model, out of which prompts, into which file.
+    """The gates of one mixture: from which model, out of which prompts, into which value.
 
-    `tensors` are where each gate will lie in the file `path`, `config` and `folder` the model's
-    config and where its tokenizer is.
+    `value` is where all gates will lie, one behind the other, `tensors` where each one, `config`
+    and `folder` the model's config and where its tokenizer is.
     """
 
     node: Node
     base: Node
     gates: Gates
-    path: Path
-    header: bytes
+    key: str
+    value: Extent
     tensors: Mapping[str, Extent]
     config: Mapping[str, Any]
     folder: Path
@@ -65,13 +67,14 @@ class Preparation:
     @property
     def ready(self) -> bool:
         """Whether an earlier run has left the result."""
-        size = len(self.header) + sum(each.type.nbytes for each in self.tensors.values())
-        return self.path.is_file() and self.path.stat().st_size == size
+        entry = Blobs().find(self.key)
+        return entry is not None and entry.extent == self.value
 
     @property
     def digest(self) -> str:
-        """That of the result, names and types included; empty where it is not there."""
-        return f"{BLAKE3}:{of_bytes(self.path.read_bytes())}" if self.ready else ""
+        """That of the result, one gate after the other; empty where it is not there."""
+        entry = Blobs().find(self.key) if self.ready else None
+        return f"{BLAKE3}:{entry.digest}" if entry is not None else ""
 
     @property
     def holds(self) -> int:
@@ -119,10 +122,14 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     key = _key(gates, base, config, checkpoint, checkpoints)
     inventory = node.term.inventory
     types = {name: TensorType("F32", inventory[name].shape) for name, *_ in gates.routers}
-    path = cache_folder() / "gates" / f"{key}.safetensors"
-    header, offsets = _header(types)
-    tensors = {name: Extent(str(path), offsets[name], kind) for name, kind in types.items()}
-    return Preparation(node, base, gates, path, header, tensors, config, checkpoint.folder)
+    count = sum(kind.count for kind in types.values())
+    value = Blobs().place(key, TensorType("F32", (count,)))
+    ends = accumulate((kind.nbytes for kind in types.values()), initial=value.offset)
+    tensors = {
+        name: Extent(value.path, start, kind)
+        for start, (name, kind) in zip(ends, types.items(), strict=False)
+    }
+    return Preparation(node, base, gates, key, value, tensors, config, checkpoint.folder)
 
 
 def _refuse_other_tokens(term: Term, gates: Gates) -> None:
@@ -138,19 +145,6 @@ def _refuse_other_tokens(term: Term, gates: Gates) -> None:
                 why = "it has other ids for its tokens" if fresh is None else f"it adds {fresh}"
                 raise InputError("E2326", text=donor.name or donor.span.text, why=why)
         term = donor
-
-
-def _header(types: Mapping[str, TensorType]) -> tuple[bytes, dict[str, int]]:
-    """The header of a safetensors file with these tensors, and where each one begins in it."""
-    table, at = {}, 0
-    for name, kind in types.items():
-        span = [at, at := at + kind.nbytes]
-        table[name] = {"dtype": kind.dtype, "shape": list(kind.shape), "data_offsets": span}
-    text = json.dumps(table, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    header = len(text).to_bytes(8, "little") + text
-    starts = {name: len(header) + each["data_offsets"][0] for name, each in table.items()}
-    return header, starts
 
 
 def _key(

@@ -48,7 +48,7 @@ def known_digests(plan: Plan) -> dict[str, str]:
             stated = each.origin and each.origin.files.get(file.name)
             found[str(file)] = stated.digest if stated else digests.identity(str(file))
     for each in preparations((output.node for output in plan.outputs), plan.checkpoints):
-        found[str(each.path)] = each.digest
+        found[each.value.path] = each.digest
     return {path: digest for path, digest in found.items() if digest}
 
 

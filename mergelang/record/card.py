@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from mergelang.draw.mermaid import mermaid
 from mergelang.draw.vocabulary_text import vocabulary_lines
 from mergelang.errors import Diagnostic
-from mergelang.graph.node import Graph
+from mergelang.graph import Graph, build
 from mergelang.lang import format
 from mergelang.models.reference import hub_name
 from mergelang.plan.origin import Parent, path_in_recipe
@@ -56,20 +56,19 @@ def card(plan: Plan, output: OutputPlan) -> bytes:
         "## Graph",
         "",
         "```mermaid",
-        mermaid(_as_written(plan.graph)).rstrip("\n"),
+        mermaid(_alone(plan, output)).rstrip("\n"),
         "```",
         "",
     ]
     return "\n".join(lines).encode()
 
 
-def _as_written(graph: Graph) -> Graph:
-    """The graph with its outputs called as the recipe calls them, wherever they are written to."""
-    program = graph.program
-    outputs = tuple(
-        replace(each, text=path_in_recipe(program, each)) for each in program.outputs
-    )
-    return replace(graph, program=replace(program, outputs=outputs))
+def _alone(plan: Plan, output: OutputPlan) -> Graph:
+    """The graph of one output, whatever else is made with it; the output called as the recipe calls
+    it, wherever it is written to."""
+    program, target = plan.graph.program, output.destination
+    named = replace(target, text=path_in_recipe(program, target))
+    return build(replace(program, outputs=(named,)))
 
 
 def licensed(output: OutputPlan) -> list[Parent]:

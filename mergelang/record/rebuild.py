@@ -11,7 +11,8 @@ from mergelang.graph import build
 from mergelang.models.headers import read_header
 from mergelang.models.record import Record
 from mergelang.plan.arithmetic import arithmetic
-from mergelang.plan.plan import Plan, plan
+from mergelang.plan.memory import with_memory
+from mergelang.plan.plan import Plan, Task, plan
 from mergelang.record.again import recipe_of
 from mergelang.record.lineage import record_of
 from mergelang.record.sources import commits_of, folder_of
@@ -23,34 +24,38 @@ Say = Callable[[int, int], None]
 
 def rebuild(
     path: Path, shown: str, count: int, given: Path | None = None,
-    say: Say = lambda done, of: None,
+    say: Say = lambda done, of: None, memory: int | None = None,
 ) -> tuple[list[str], list[Diagnostic]]:  # fmt: skip
     """Computes `count` random tensors again (0: all); their names, and those that differ.
 
-    Raises InputError (E2101..E2103), RecipeError where the recipe no longer fits its sources,
-    RunError where one cannot be read.
+    `memory` in bytes bounds the process, as that of a run. Raises InputError (E2101..E2103),
+    RecipeError where the recipe no longer fits its sources, RunError where one cannot be read, or
+    for too little memory (E0908).
     """
     from mergelang.run.fetch import fetch_sources
     from mergelang.run.recompute import recompute
 
     record = record_of(path, shown)
-    planned = plan_again(path, record, shown, given)
+    planned = with_memory(plan_again(path, record, shown, given), memory)
     stored = _stored(path)
     tasks = [task for task in planned.outputs[0].tasks if task.name in stored]
     if count and count < len(tasks):
         chosen = set(random.sample(range(len(tasks)), count))
         tasks = [task for number, task in enumerate(tasks) if number in chosen]
-    problems, names = [], []
+    results: dict[str, bool] = {}
+
+    def told(task: Task, same: bool) -> None:
+        results[task.name] = same
+        say(len(results), len(tasks))
+
     fetch_sources(planned)
-    pairs = [(task, stored[task.name]) for task in tasks]
-    for task, same in recompute(planned, pairs):
-        names.append(task.name)
-        say(len(names), len(tasks))
-        if not same:
-            problems.append(Diagnostic("E2123", None, {
-                "tensor": task.name, "arith": _other_arithmetic(record),
-            }))  # fmt: skip
-    return names, problems
+    recompute(planned, [(task, stored[task.name]) for task in tasks], told)
+    arith = _other_arithmetic(record)
+    problems = [
+        Diagnostic("E2123", None, {"tensor": task.name, "arith": arith})
+        for task in tasks if not results[task.name]
+    ]  # fmt: skip
+    return [task.name for task in tasks], problems
 
 
 def plan_again(path: Path, record: Record, shown: str, given: Path | None) -> Plan:

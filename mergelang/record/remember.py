@@ -10,7 +10,7 @@ from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.keys import ENGINE, derivation
 from mergelang.plan.origin import Seal, exact_text
-from mergelang.plan.plan import OutputPlan, Plan, Task
+from mergelang.plan.plan import OutputPlan, Plan
 from mergelang.plan.previous import known_digests
 from mergelang.store.digests import of_bytes
 from mergelang.store.outputs import Made, Written, load, save
@@ -23,7 +23,7 @@ def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
     places = {name: shard for shard in output.shards for name in shard.tensors}
     tensors: dict[str, Made] = {}
     for task in output.tasks:
-        made = derivation(_original(task), known)
+        made = derivation(task.original, known)
         if made is not None:
             shard = places[task.name]
             place = Extent(str(output.path / shard.file), shard.offsets[task.name], task.type)
@@ -31,13 +31,6 @@ def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
     files = {name: facts_of(each) for name, each in files_below(folder).items()}
     request = request_of(plan.graph.program, output.destination)
     save(Written(output.path, request, _inputs(plan), files, tensors))
-
-
-def _original(task: Task) -> Task:
-    """What a task does where nothing of the tensor is there."""
-    while task.instead is not None:
-        task = task.instead
-    return task
 
 
 def renew(plan: Plan, output: OutputPlan) -> None:
@@ -63,7 +56,7 @@ def request_of(program: Program, output: Destination) -> str:
         __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
-        (output.template or "") if output.template_file else "",
+        *(f"{path}\n{text}" for path, text in program.templates.items()),
         *(f"{each.reference.text} {each.origin.commit}" for each in program.checkpoints.values()
           if each.origin),
         *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),

@@ -11,9 +11,20 @@ from typing import Any, Protocol
 
 from mergelang.errors import Diagnostic, MergelangError
 from mergelang.files import Facts
-from mergelang.plan.memory import BUFFERS, check_memory
+from mergelang.plan.cached import calls_of, passing
+from mergelang.plan.memory import BUFFERS, check_memory, with_memory
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import CACHED, COMPUTE, KEEP, PROCESS, RESUME, OutputPlan, Plan, Task
+from mergelang.plan.plan import (
+    CACHED,
+    COMPUTE,
+    KEEP,
+    PROCESS,
+    RESUME,
+    SHARED,
+    OutputPlan,
+    Plan,
+    Task,
+)  # fmt: skip
 from mergelang.run import events
 from mergelang.run.cached import Prepared, drop, publish, worth_a_look
 from mergelang.run.compiler import library
@@ -26,11 +37,20 @@ from mergelang.run.reduce import UNIT
 from mergelang.run.resume import head, inputs_of, refuse_changed, tasks_left
 from mergelang.run.workers import Control, Pool, Result, Team, Work
 from mergelang.run.writer import EVENTS, Folder
+from mergelang.store import rates
+from mergelang.store.blobs import Blobs
+from mergelang.store.rates import PASS
+from mergelang.tensors import Extent
 from mergelang.wording import message
 
 BLOCK = {Crew: 1 << 17, Pool: 1 << 18}
 """Elements of a block. Smaller ones stay in a core's own cache, which is what processes gain by;
 threads lose more by what they wait for the interpreter's lock between steps."""
+
+
+MEASURED_FROM = 1 << 22
+"""Bytes that passes over a tensor read from which on they are measured: fewer take what anything
+takes."""
 
 
 class Recorder(Protocol):
@@ -82,7 +102,9 @@ def execute(
     None of them changes a byte. What an interrupted run has done is taken over, unless `fresh`.
     Raises RunError or Cancelled; an output is then either whole or as it was before.
     """
-    memory = check_memory(plan, memory)
+    if memory is not None or plan.memory is None:
+        plan = with_memory(plan, memory)
+    memory = check_memory(plan)
     threads = threads or usable_cores()
     team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
     block = block or _block(plan, memory, threads, BLOCK[team])
@@ -100,7 +122,7 @@ def execute(
     files = Files()
     try:
         library()  # is built now where it has to be, once for all workers
-        run.prepare()
+        run.prepare(files)
         for output in plan.outputs:
             if output.current:
                 run.tell(events.UpToDate(output.destination.text, str(output.path)))
@@ -134,6 +156,8 @@ class _Run:
         self._memory = resident()
         self._read = 0  # by the workers of outputs that are done
         self.bytes_written = 0
+        self._written: dict[Extent, str] = {}  # digests of the tensors of the outputs so far
+        self._passes: dict[str, tuple[float, int]] = {}  # seconds and bytes by the name of the rate
         self._start = time.monotonic()
 
     def tell(self, event: events.Event) -> None:
@@ -146,14 +170,15 @@ class _Run:
         """Tells of something that the run deals with by itself."""
         self.tell(events.Noted(code, message(Diagnostic(code, facts=facts))))
 
-    def prepare(self) -> None:
+    def prepare(self, files: Files) -> None:
         """Does what has to be done before the tensors."""
+        blobs = self.plan.cache.blobs if self.plan.cache else Blobs()
         for task in self.plan.preparations:
             if not task.ready:
                 self.tell(events.Preparing(task.what))
             # By name: few runs need it, and it is large.
             module = import_module("mergelang.run.prepare")
-            for each in module.prepare(task, self.plan.checkpoints):
+            for each in module.prepare(task, self.plan.checkpoints, blobs, files):
                 self.note(each.code, **each.facts)
 
     @property
@@ -187,9 +212,10 @@ class _Run:
                     drop(self.plan, task)
                 else:
                     self.note("W2001", output=name, tensor=task.name)
-                again.append(task.instead)
+                again.append(self._digested(task.instead))
                 return
             digests[task.name] = made.digest
+            self._time(task, made.seconds)
             if task.action != RESUME:
                 folder.journal.add(task.name, made.digest)
             self.bytes_written += task.nbytes
@@ -229,6 +255,9 @@ class _Run:
             digests = {task.name: digests[task.name] for task in output.tasks}
             syncing = beside.submit(folder.sync_data)
             seal = recorder.seal(output, digests)
+            for rate, took in self._passes.items():
+                rates.note(rate, *took)
+            self._passes.clear()
             syncing.result()
             self.plan = publish(self.plan, output, folder)
             folder.write_headers(seal)
@@ -237,6 +266,8 @@ class _Run:
             recorder.remember(output, seal, folder.model)
             refuse_changed(inputs)
             folder.publish()
+            files.forget(output.path)
+            self._written |= written(output, digests)
         except BaseException:
             self.tell(events.Left(name, folder.leave(), len(output.tasks)))
             raise
@@ -255,11 +286,25 @@ class _Run:
         self._log.open(folder.partial / EVENTS)
         if why:
             self.note("W2002", output=name, why=why)
-        todo = tasks_left(output, folder, known)
+        todo = [self._digested(task) for task in tasks_left(output, folder, known)]
         if known:
             nbytes = sum(task.nbytes for task in todo if task.action == RESUME)
             self.tell(events.Resumed(name, len(known), len(todo), nbytes))
         return todo
+
+    def _time(self, task: Task, seconds: float) -> None:
+        """Adds up what passes take that call no function on whole tensors."""
+        large = self.plan.cache is not None and task.reads >= MEASURED_FROM
+        if large and task.action == COMPUTE and not calls_of(task.root):
+            for rate in {PASS, passing(task)}:
+                took, count = self._passes.get(rate, (0.0, 0))
+                self._passes[rate] = took + seconds, count + task.reads
+
+    def _digested(self, task: Task) -> Task:
+        """A task that copies from another output, with the digest that the tensor has there."""
+        if task.action != SHARED:
+            return task
+        return task._replace(digest=self._written[task.sources[0]])
 
     def progress(self) -> None:
         self.tell(
@@ -281,11 +326,20 @@ class _Run:
                 block=self.block, files=files, binding=task.binding,
                 allow_nonfinite=allow_nonfinite, rows=task.rows, keep=stored and stored.keep,
                 dropped=stored.dropped if stored else 0,
+                spill=folder.partial if task.spills else None,
             )  # fmt: skip
-        if task.action in (KEEP, CACHED, RESUME):
+        if task.action in (KEEP, CACHED, SHARED, RESUME):
             in_place = task.action == RESUME
             return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
+
+
+def written(output: OutputPlan, digests: Mapping[str, str]) -> dict[Extent, str]:
+    """The digests of an output's tensors by where they lie."""
+    return {
+        Extent(str(output.path / shard.file), shard.offsets[name], type): digests[name]
+        for shard in output.shards for name, type in shard.tensors.items()
+    }  # fmt: skip
 
 
 def usable_cores() -> int:

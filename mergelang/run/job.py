@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from mergelang.errors import RunError
 from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
 from mergelang.plan.cost import is_wide, row_block, sample_pieces
+from mergelang.plan.passes import evaluated, needs, startable
 from mergelang.run.finite import nonfinite
 from mergelang.run.floats import STORED, widen
 from mergelang.run.kernel import by_torch, kernel
@@ -22,7 +24,8 @@ from mergelang.run.machine import Files, Frame, Machine
 from mergelang.run.native import Program, program
 from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
-from mergelang.run.tape import Tape, compile_pass, pending
+from mergelang.run.spill import Spilled
+from mergelang.run.tape import Tape, compile_pass
 from mergelang.tensors import DTYPES, UNBOUND, Binding, TensorType
 
 Keep = Callable[[Expr, np.ndarray, float], None]
@@ -40,7 +43,8 @@ class Job:
 
     `rows` are the elements of a block where rows stay together, if they are not those of `root`: of
     one that reads values from the store, those that it has without, since sums hang on them. `keep`
-    is told the values of calls on whole tensors; `dropped` is handed on in the result.
+    is told the values of calls on whole tensors; `dropped` is handed on in the result. With
+    `spill`, a folder, such calls are made one at a time, and their values wait in files there.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Job:
         rows: int | None = None,
         keep: Keep | None = None,
         dropped: int = 0,
+        spill: Path | None = None,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
         self.binding = binding
@@ -64,14 +69,14 @@ class Job:
         self.block = self._rows or block
         self.files = files
         self.count = type.count
-        self.passes, self.dropped = 0, dropped
-        self._allow, self._keep = allow_nonfinite, keep
+        self.passes, self.dropped, self.seconds = 0, dropped, 0.0
+        self._allow, self._keep, self._spill = allow_nonfinite, keep, spill
         self.wide = is_wide(root)
         self.dtype = np.float64 if self.wide else np.float32
-        self._needs = _needs(root)
+        self._needs = needs(root)
         self._todo = list(self._needs)
         self._known: dict[Expr, Any] = {}
-        self._held: dict[Expr, np.ndarray] = {}
+        self._held: dict[Expr, np.ndarray | Spilled] = {}
         self._checked: set[Extent] = set()
         self._begin()
 
@@ -85,9 +90,14 @@ class Job:
 
     def run_span(self, machine: Machine, number: int) -> None:
         """One span of the current pass."""
+        began = time.perf_counter()
         if self._sampling:
             self._sample(machine)
-            return
+        else:
+            self._pass_over(machine, number)
+        self.seconds += time.perf_counter() - began  # of two threads at once one may be lost
+
+    def _pass_over(self, machine: Machine, number: int) -> None:
         first = number * self._span
         last = min(self.count, first + self._span)
         for expr in self._tape.loads:
@@ -189,20 +199,33 @@ class Job:
             if gather.end():
                 self._todo.remove(gather.expr)
                 if gather.expr.op == "whole":
-                    self._held[gather.expr] = gather.value
-                    if self._keep is not None:
-                        self._keep(gather.expr, gather.value, time.perf_counter() - began)
-                self._known[gather.expr] = gather.value
+                    self._hold(gather.expr, gather.value, time.perf_counter() - began)
+                else:
+                    self._known[gather.expr] = gather.value
             else:
                 unfinished.append(gather)
+        self._release()
         self._begin(unfinished)
+
+    def _hold(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
+        """Keeps the value of a call on whole tensors for the passes that read it."""
+        if self._keep is not None:
+            self._keep(expr, value, seconds)
+        self._held[expr] = value if self._spill is None else Spilled(value, self._spill)
+        self._known[expr] = True
+
+    def _release(self) -> None:
+        """Lets go of values that no pass reads any more."""
+        if self._held:
+            blocks = [self.root, *(arg for expr in self._todo for arg in expr.args)]
+            read = set(evaluated(blocks))
+            self._held = {expr: value for expr, value in self._held.items() if expr in read}
 
     def _begin(self, unfinished: list[Any] | None = None) -> None:
         running = list(unfinished or ())
         busy = {gather.expr for gather in running}
-        for expr in self._todo:
-            if expr not in busy and all(need in self._known for need in self._needs[expr]):
-                running.append(self._gather(expr))
+        ready = startable(self._todo, self._known, self._needs, self._spill is not None)
+        running += [self._gather(expr) for expr in ready if expr not in busy]
         self._gathers = running
         self._final, self._ended = not running, False
         self._sampling = [each for each in running if getattr(each, "wants_sample", False)]
@@ -295,12 +318,6 @@ class Job:
 
 
 @lru_cache(maxsize=512)
-def _needs(root: Expr) -> dict[Expr, list[Expr]]:
-    """All reductions and whole-tensor calls below an expression, each with those it needs first."""
-    return {expr: [each for arg in expr.args for each in pending(arg)] for expr in pending(root)}
-
-
-@lru_cache(maxsize=512)
 def _first_pass(
     targets: tuple[Expr, ...], sums: tuple[tuple[str, tuple[int, ...]], ...] | None, dtype: str
 ) -> tuple[Tape, Program | None]:
@@ -333,7 +350,7 @@ class Whole:
             whole[start : start + len(block)] = block
 
     def end(self) -> bool:
-        name, parameters = self.expr.attr
+        name, parameters, _ = self.expr.attr
         inputs = [each.reshape(self._shape) for each in self._inputs]
         stored = [self._read(extent) for extent in self._stored]
         result = by_torch(name, (*inputs, *stored), parameters)

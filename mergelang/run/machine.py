@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,11 @@ class Files:
         """Tells the kernel to fetch bytes ahead of the work."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.descriptor(path), offset, count, os.POSIX_FADV_WILLNEED)
+
+    def forget(self, folder: Path) -> None:
+        """Closes the files of a folder, which others take the place of."""
+        for path in [each for each in self._descriptors if Path(each).parent == folder]:
+            os.close(self._descriptors.pop(path))
 
     def close(self) -> None:
         for descriptor in self._descriptors.values():

@@ -6,9 +6,9 @@ written and none is whole in memory. Runs on one thread, in float32; the result 
 arithmetic of the machine. transformers, which knows the architectures, is imported here alone.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ from mergelang.run.evaluate import Memory, as_array
 from mergelang.run.job import Job, Sink
 from mergelang.run.machine import Files, Machine
 from mergelang.run.workers import finish
-from mergelang.store.whole import write_whole
+from mergelang.store.blobs import Blobs
 from mergelang.tensors import TensorType
 
 APART = 5.0
 """The condition number of a layer's gates from which on they hardly tell experts apart; as in
 mergekit-moe."""
+
+GATES = "gates"
+"""What has made the value of such a task, as the store tells it."""
 
 BLOCK = 1 << 16
 """Elements of a block."""
@@ -40,30 +43,40 @@ Checkpoints = Mapping[Reference, Checkpoint]
 Tokens = Sequence[Sequence[int]]
 
 
-def prepare(task: Preparation, checkpoints: Checkpoints) -> list[Diagnostic]:
-    """Makes the file of a task, unless it is there. Gives warnings about what is in it.
+def prepare(
+    task: Preparation, checkpoints: Checkpoints, blobs: Blobs, files: Files
+) -> list[Diagnostic]:
+    """Makes the value of a task, unless it is there, and opens it: `files` has it from then on,
+    whoever removes it from the store. Gives warnings about what is in it.
 
     Raises RunError: E2320 without transformers, E2321 without a tokenizer, E2322 for a config that
     it cannot use, E2323 for gates that are no numbers.
     """
-    if not task.ready:
+    there, warnings = blobs.find(task.key), []
+    if blobs.checked(task.key) is None:  # one that is damaged is dropped
+        if there is not None:
+            warnings.append(Diagnostic("W2004", None, {"what": task.what}))
+        began = time.monotonic()
         with _one_thread():
             gates = _gates(task, checkpoints)
-        data = [gates[name].tobytes() for name in task.tensors]
+        data = memoryview(b"".join(gates[name].tobytes() for name in task.tensors))
         try:
-            write_whole(task.path, task.header + b"".join(data))
+            seconds = time.monotonic() - began
+            blobs.write(task.key, task.value.type, data, GATES, seconds)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise RunError("E2324", path=str(task.path), reason=reason) from error
-    return _alike(task)
+            raise RunError("E2324", path=task.value.path, reason=reason) from error
+    files.descriptor(task.value.path)
+    return [*warnings, *_alike(task, files)]
 
 
-def read(task: Preparation) -> dict[str, np.ndarray]:
+def _read(task: Preparation, files: Files) -> dict[str, np.ndarray]:
     """The gates of a task that is ready, float32 [experts, width], by their names."""
-    data = task.path.read_bytes()
     found = {}
-    for name, (_, offset, kind) in task.tensors.items():
-        found[name] = np.frombuffer(data, "<f4", kind.count, offset).reshape(kind.shape)
+    for name, (path, offset, kind) in task.tensors.items():
+        data = bytearray(kind.nbytes)
+        files.read(path, offset, memoryview(data))
+        found[name] = np.frombuffer(data, "<f4").reshape(kind.shape)
     return found
 
 
@@ -308,10 +321,10 @@ def _one_thread() -> Iterator[None]:
 # Warnings
 
 
-def _alike(task: Preparation) -> list[Diagnostic]:
+def _alike(task: Preparation, files: Files) -> list[Diagnostic]:
     """W2310 where the gates of layers hardly tell the experts apart."""
     rows: dict[int, list[np.ndarray]] = {}
-    gates: dict[str, Any] = read(task)
+    gates = _read(task, files)
     for name, layer, _, _ in task.gates.routers:
         rows.setdefault(layer, []).append(gates[name])
     weak = [

@@ -1,16 +1,19 @@
-"""Tensors of an output computed again, against the bytes that are there; nothing is written."""
+"""Tensors of an output computed again, against the bytes that are there; no output is written."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from queue import SimpleQueue
+from pathlib import Path
+from tempfile import gettempdir
 
 from mergelang.ops.expr import Extent
-from mergelang.plan.plan import COMPUTE, Plan, Task
+from mergelang.plan.memory import BUFFERS, check_memory
+from mergelang.plan.plan import COMPUTE, PROCESS, Plan, Task
 from mergelang.run.copies import Copy
+from mergelang.run.execute import usable_cores
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
+from mergelang.run.workers import Control, Pool, Result, Work
+from mergelang.store.blobs import Blobs
 
 BLOCK = 1 << 17
 """Elements of a block; it changes no byte."""
@@ -18,6 +21,8 @@ BLOCK = 1 << 17
 
 class Against:
     """Takes the bytes of a tensor and looks whether those at `extent` are the same."""
+
+    digest = ""
 
     def __init__(self, extent: Extent, files: Files):
         self._extent, self._files = extent, files
@@ -41,42 +46,41 @@ class Against:
 
 
 def recompute(
-    plan: Plan, tasks: Sequence[tuple[Task, Extent]], threads: int | None = None
-) -> Iterator[tuple[Task, bool]]:
-    """Computes tensors from their sources; gives each with whether the bytes at its extent are so.
+    plan: Plan, tasks: Sequence[tuple[Task, Extent]], told: Callable[[Task, bool], None],
+    threads: int | None = None,
+) -> None:  # fmt: skip
+    """Computes tensors from their sources; tells each, and whether the bytes at its extent are so.
 
-    As a run does it, so NaN and infinity are let through here: whether they may be there was said
-    then. Tensors that have to be held whole are computed one at a time. Raises RunError.
+    As a run does it, within the memory that the plan is made for, but NaN and infinity are let
+    through here: whether they may be there was said then. What has to wait on the disk does so
+    among temporary files. Raises RunError; E0908 for too little memory.
     """
-    for task in plan.preparations:
-        import_module("mergelang.run.prepare").prepare(task, plan.checkpoints)
-    count = threads or os.cpu_count() or 1
-    if any(task.holds > 1 << 28 for task, _ in tasks):
-        count = 1
+    budget = check_memory(plan) - PROCESS
+    block = max(BLOCK, plan.rows)
+    count = max(1, min(threads or usable_cores(), (budget - plan.holds) // (block * BUFFERS)))
     files = Files()
-    machines: SimpleQueue[Machine] = SimpleQueue()
-    for _ in range(count):
-        machines.put(Machine(max(BLOCK, plan.rows), files))
+    alike = [(task, extent) for task, extent in tasks if extent.type == task.type]
+    sinks: dict[int, Against] = {}
 
-    def one(item: tuple[Task, Extent]) -> tuple[Task, bool]:
-        task, extent = item
-        sink = Against(extent, files)
-        if extent.type != task.type:
-            return task, False
-        machine = machines.get()
-        try:
-            work = _work(task, sink, files)
-            while not work.finished:
-                for number in work.spans():
-                    work.run_span(machine, number)
-                work.end_pass()
-        finally:
-            machines.put(machine)
-        return task, sink.same
+    def make(number: int) -> Work:
+        task, extent = alike[number]
+        sinks[number] = Against(extent, files)
+        return _work(task, sinks[number], files)
+
+    def done(made: Result) -> None:
+        told(alike[made.number][0], sinks.pop(made.number).same)
 
     try:
-        with ThreadPoolExecutor(count) as pool:
-            yield from pool.map(one, tasks)
+        for each in plan.preparations:
+            module = import_module("mergelang.run.prepare")
+            module.prepare(each, plan.checkpoints, Blobs(), files)
+        for task, extent in tasks:
+            if extent.type != task.type:
+                told(task, False)
+        loads = [task for task, _ in alike]
+        Pool(
+            loads, make, lambda: Machine(block, files), count, done, Control(), max(0, budget)
+        ).run()
     finally:
         files.close()
 
@@ -85,6 +89,7 @@ def _work(task: Task, sink: Against, files: Files) -> Job | Copy:
     if task.action == COMPUTE:
         return Job(
             task.name, task.root, task.type, sink, block=BLOCK, files=files,
-            binding=task.binding, allow_nonfinite=True,
+            binding=task.binding, allow_nonfinite=True, rows=task.rows,
+            spill=Path(gettempdir()) if task.spills else None,
         )  # fmt: skip
     return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=True)

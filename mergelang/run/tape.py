@@ -5,11 +5,11 @@ number of its users (equal sub-expressions are one node), and gives a buffer bac
 so a long chain runs in a handful of buffers that stay in the cache.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mergelang.ops.expr import BLOCK, MASK, REDUCTIONS, Expr, Extent
+from mergelang.ops.expr import BLOCK, MASK, Expr, Extent
 from mergelang.plan.cost import stored_by
+from mergelang.plan.passes import evaluated
 
 
 class Step(NamedTuple):
@@ -46,47 +46,9 @@ class Tape(NamedTuple):
         return {extent for expr in self.loads for extent in stored_by(expr)}
 
 
-def order(targets: Iterable[Expr], known: Mapping[Expr, Any] | None = None) -> list[Expr]:
-    """The block and mask expressions that the targets need, inputs first, each once.
-
-    Goes through no reduction and nothing in `known`: those are data by the time a pass runs.
-    """
-    known = known or {}
-    seen: set[Expr] = set()
-    result: list[Expr] = []
-    stack = [(target, False) for target in reversed(list(targets))]
-    while stack:
-        expr, done = stack.pop()
-        if done:
-            result.append(expr)
-        elif expr not in seen and expr not in known and expr.kind in (BLOCK, MASK):
-            seen.add(expr)
-            stack.append((expr, True))
-            if expr.op != "whole":
-                stack.extend((arg, False) for arg in reversed(expr.args))
-    return result
-
-
-def pending(root: Expr) -> list[Expr]:
-    """All reductions and whole-tensor calls below an expression, inner ones first."""
-    seen: set[Expr] = set()
-    result: list[Expr] = []
-    stack = [(root, False)]
-    while stack:
-        expr, done = stack.pop()
-        if done:
-            if expr.op in REDUCTIONS or expr.op == "whole":
-                result.append(expr)
-        elif expr not in seen:
-            seen.add(expr)
-            stack.append((expr, True))
-            stack.extend((arg, False) for arg in reversed(expr.args))
-    return result
-
-
 def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
     """The tape of one pass. `scalar(expr)` gives the value of a scalar or choice, known by now."""
-    exprs = order(targets)
+    exprs = evaluated(targets)
     last = {}
     for at, expr in enumerate(exprs):
         for arg in expr.args if expr.op != "whole" else ():

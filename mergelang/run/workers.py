@@ -24,13 +24,14 @@ class Load(Protocol):
 
 
 class Result(NamedTuple):
-    """What came of job `number`: its tensor's digest, the passes that it took, and how many values
-    of the store were damaged and had to be computed."""
+    """What came of job `number`: its tensor's digest, the passes that it took, how many values of
+    the store were damaged and had to be computed, and the seconds that its passes took."""
 
     number: int
     digest: str
     passes: int
     dropped: int = 0
+    seconds: float = 0.0
 
 
 class Work(Protocol):
@@ -40,6 +41,7 @@ class Work(Protocol):
     sink: Any
     passes: int
     dropped: int
+    seconds: float
 
     @property
     def finished(self) -> bool: ...
@@ -69,7 +71,12 @@ def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> R
                 work.run_span(machine, span)
         with failing(work):
             work.end_pass()
-    return Result(number, work.sink.digest, work.passes, work.dropped)
+    return result(number, work)
+
+
+def result(number: int, work: Work) -> Result:
+    """What came of a job that is finished."""
+    return Result(number, work.sink.digest, work.passes, work.dropped, work.seconds)
 
 
 class Control:
@@ -253,7 +260,7 @@ class Pool(Team):
         if work.finished:
             with self._changed:
                 number, load = self._open.pop(id(work))
-                self._done(Result(number, work.sink.digest, work.passes, work.dropped))
+                self._done(result(number, work))
                 del self._left[id(work)]
                 self._held -= load.holds
                 self._changed.notify_all()

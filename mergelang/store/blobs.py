@@ -1,11 +1,13 @@
 """Values by the key of their derivation, each in a file of its own; never more than a limit.
 
 An entry is a safetensors file of one tensor, written whole or not at all and checked by its digest
-when it is read; one that is damaged is dropped. Any number of processes may share a store: what
+when it is read; one that is damaged is dropped. Within the limit is what else the store remembers
+(`store.notes`), and that goes last. Any number of processes may share a store: what
 changes its size happens under a lock, and who has an entry open keeps it, whoever removes it. The
 entries used least recently go first.
 """
 
+import errno
 import json
 import os
 import time
@@ -18,6 +20,7 @@ from typing import Any
 from blake3 import blake3
 
 from mergelang.files import cache_folder
+from mergelang.store import notes
 from mergelang.store.digests import LEAF, of_leaves
 from mergelang.tensors import Extent, TensorType
 
@@ -34,6 +37,9 @@ SPARE = 0.1
 
 PENDING = "pending-"
 """Before the key of a value whose inputs have no digest yet; it is for the run that wrote it."""
+
+HEADER = 512
+"""Bytes before a value, or a multiple of them where its type or its maker takes more to say."""
 
 _STALE = 86400
 """Seconds after which a file that is still being written is given up, and a pending one."""
@@ -60,6 +66,10 @@ class Blobs:
         self.limit = limit
         self.folder = (folder or cache_folder()) / "values"
 
+    def place(self, key: str, type: TensorType) -> Extent:
+        """Where the value of a key lies, or will lie, whose header is a short one."""
+        return Extent(str(self._path(key)), HEADER, type)
+
     def find(self, key: str) -> Entry | None:
         """The entry of a key, if there is one; its bytes are not looked at."""
         return self._read(self._path(key))
@@ -81,29 +91,37 @@ class Blobs:
 
     def put(self, key: str, type: TensorType, data: memoryview, what: str, seconds: float) -> bool:
         """Keeps a value; False where it does not fit, is there already, or cannot be written."""
+        try:
+            return self.write(key, type, data, what, seconds)
+        except OSError:
+            return False
+
+    def write(
+        self, key: str, type: TensorType, data: memoryview, what: str, seconds: float
+    ) -> bool:
+        """As `put`, but raises OSError where it does not fit or cannot be written."""
         path = self._path(key)
         data = data.cast("B")
         leaves = (blake3(data[at : at + LEAF]).digest() for at in range(0, len(data), LEAF))
         head = _header(type, of_leaves(leaves), what, seconds)
         size = len(head) + len(data)
         fresh = path.with_name(f".new-{os.getpid()}-{path.name}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() or not self._make_room(size, fresh):
-                return False
-            try:
-                with open(fresh, "r+b") as file:
-                    file.write(head)
-                    file.write(data)
-                with self._locked():  # so that who counts finds it once
-                    os.replace(fresh, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(fresh)
-                self._count(-size)
-                raise
-        except OSError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
             return False
+        if not self._make_room(size, fresh):
+            raise OSError(errno.ENOSPC, f"the store has no room within its {self.limit:,} bytes")
+        try:
+            with open(fresh, "r+b") as file:
+                file.write(head)
+                file.write(data)
+            with self._locked():  # so that who counts finds it once
+                os.replace(fresh, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(fresh)
+            self._count(-size)
+            raise
         return True
 
     def publish(self, pending: str, key: str) -> None:
@@ -123,10 +141,18 @@ class Blobs:
         found = (self._read(path) for path in self._files())
         return sorted((each for each in found if each), key=lambda each: -each.used)
 
+    def unreadable(self) -> list[Path]:
+        """Files in the place of values that are none, and that nobody is writing."""
+        return [
+            path for path in self._files()
+            if not path.name.startswith(".new-") and self._read(path) is None
+        ]  # fmt: skip
+
     def prune(self, keep: int) -> tuple[int, int]:
-        """Removes values until at most `keep` bytes are left; gives number and bytes removed."""
+        """Removes values, and if that is not enough notes, until at most `keep` bytes are left;
+        gives number and bytes removed."""
         with self._locked():
-            return self._evict(keep)
+            return self._free(keep)
 
     def size(self) -> int:
         """Bytes of all files of the store's values, as they are now."""
@@ -165,10 +191,10 @@ class Blobs:
             return False
         with self._locked():
             total = self._total()
-            if total + size > self.limit:
-                self._evict(min(self.limit - size, int(self.limit * (1 - SPARE))))
+            if total + notes.size() + size > self.limit:
+                self._free(min(self.limit - size, int(self.limit * (1 - SPARE))))
                 total = self._total()
-            if total + size > self.limit:
+            if total + notes.size() + size > self.limit:
                 return False
             with open(fresh, "wb") as file:
                 file.truncate(size)
@@ -178,6 +204,12 @@ class Blobs:
     def _count(self, change: int) -> None:
         with suppress(OSError), self._locked():
             self._write_total(max(0, self._total() + change))
+
+    def _free(self, keep: int) -> tuple[int, int]:
+        """Removes values, then notes, until at most `keep` bytes of both are left."""
+        count, removed = self._evict(max(0, keep - notes.size()))
+        more, freed = notes.prune(max(0, keep - self._total()))
+        return count + more, removed + freed
 
     def _evict(self, keep: int) -> tuple[int, int]:
         """Removes the files used least recently; counts what is there anew."""
@@ -248,5 +280,5 @@ def _header(type: TensorType, digest: str, what: str, seconds: float) -> bytes:
         },
     }  # fmt: skip
     text = json.dumps(table, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 64)
+    text += b" " * (-(8 + len(text)) % HEADER)
     return len(text).to_bytes(8, "little") + text

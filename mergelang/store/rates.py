@@ -1,7 +1,8 @@
 """How fast this machine does what a cache saves, as runs have measured it.
 
 Each rate is seconds for a unit of work: a byte read back from the store (`read`), written to it
-(`write`) or read by a pass over tensors (`pass`), or of a function on whole tensors an element
+(`write`) or read by a pass over tensors (`pass`, of some operators `pass slerp ties`), or of a
+function on whole tensors an element
 times the shorter side of its matrix. What was never measured takes what it took where this was
 written, a server of 2023.
 """

@@ -68,6 +68,14 @@ checked when one is read. This one did not hold what was written into it, so it 
 computed again: the output is right. `mergelang cache verify` looks at all of them.
 """,
     ),
+    "W2004": Kind(
+        "the {what} that lay in the store were damaged: they are dropped and made anew",
+        explain="""\
+What has to be made before the tensors of an output is kept in the cache folder like other values,
+with its digest. It did not hold what was written into it, so it was removed and made again: the
+output is right. `mergelang cache verify` looks at all values.
+""",
+    ),
     "W2002": Kind(
         "the unfinished run of {output} is not continued: {why}",
         explain="""\

@@ -13,11 +13,12 @@ def tsv(*deltas: torch.Tensor) -> torch.Tensor:
     each = max(1, rank // len(deltas))
     left, values, right = [], [], []
     for delta in deltas:
-        u, s, v = _svd(delta)
-        left.append(u[:, :each])
-        values.append(s[:each])
-        right.append(v[:each])
+        u, s, v = _first(_svd(delta), each)
+        left.append(u)
+        values.append(s)
+        right.append(v)
     u, s, v = torch.cat(left, dim=1)[:, :rank], torch.cat(values)[:rank], torch.cat(right)[:rank]
+    left.clear(), right.clear()
     return _orthogonal(u) * s @ _orthogonal(v)
 
 
@@ -34,12 +35,21 @@ def iso_cts(*deltas: torch.Tensor, own: int) -> torch.Tensor:
     left, values, right = [u[:, :kept]], [s[:kept]], [v[:kept]]
     for delta in deltas if own else ():
         outside = delta - left[0] @ (left[0].T @ delta)
-        p, t, q = _svd(outside)
-        left.append(p[:, :own])
-        values.append(t[:own])
-        right.append(q[:own])
+        p, t, q = _first(_svd(outside), own)
+        left.append(p)
+        values.append(t)
+        right.append(q)
     u, s, v = torch.cat(left, dim=1), torch.cat(values), torch.cat(right)
+    left.clear(), right.clear()
     return s.mean() * (_orthogonal(u) @ _orthogonal(v))
+
+
+def _first(
+    parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor], count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The first vectors and values of a decomposition, which hold no more than themselves."""
+    u, s, v = parts
+    return u[:, :count].clone(), s[:count].clone(), v[:count].clone()
 
 
 def _total(deltas: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,0 +1,76 @@
+"""What the store remembers besides values: digests of files, states of outputs and locks, listings
+of repositories on the Hub, rates of this machine. Small files, each of which can be made again.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from mergelang.files import cache_folder
+
+KINDS = {
+    "digests": "digests of files", "outputs": "states of outputs", "locks": "states of locks",
+    "hub": "files of the Hub", "rates.json": "rates of this machine",
+}  # fmt: skip
+"""Their places in the cache folder, and what they are to people."""
+
+
+class Note(NamedTuple):
+    """A file, which of KINDS it is, its size, and when it was written."""
+
+    path: Path
+    kind: str
+    size: int
+    written: float
+
+
+def notes() -> list[Note]:
+    """All of them, the oldest first."""
+    found = []
+    for kind in KINDS:
+        stack = [cache_folder() / kind]
+        while stack:
+            place = stack.pop()
+            with suppress(OSError):
+                if place.is_dir():
+                    stack.extend(place.iterdir())
+                else:
+                    facts = place.stat()
+                    found.append(Note(place, kind, facts.st_size, facts.st_mtime))
+    return sorted(found, key=lambda each: (each.written, each.path))
+
+
+def size() -> int:
+    """Bytes of all of them."""
+    return sum(each.size for each in notes())
+
+
+def prune(keep: int) -> tuple[int, int]:
+    """Removes the oldest until at most `keep` bytes are left; gives number and bytes removed."""
+    found = notes()
+    left = sum(each.size for each in found)
+    count = removed = 0
+    for each in found:
+        if left - removed <= keep:
+            break
+        with suppress(OSError):
+            os.unlink(each.path)
+            count, removed = count + 1, removed + each.size
+    return count, removed
+
+
+def sound(note: Note) -> bool:
+    """Whether a note says something; of the Hub's headers of weights, whether one is whole."""
+    try:
+        data = note.path.read_bytes()
+        if note.kind == "hub" and note.path.name != "files.json":
+            return len(data) == 8 + int.from_bytes(data[:8], "little")
+        if note.kind == "locks":
+            return len(bytes.fromhex(data.decode())) == 32
+        for line in data.decode().splitlines():
+            json.loads(line)
+        return bool(data)
+    except (OSError, ValueError):
+        return False
