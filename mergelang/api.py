@@ -96,12 +96,6 @@ class Recipe:
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
-        from mergelang.plan.cached import with_cache
-        from mergelang.plan.plan import plan
-        from mergelang.plan.previous import with_previous
-        from mergelang.record.card import with_warnings
-        from mergelang.record.current import with_current
-        from mergelang.store.blobs import LIMIT
 
         program = self.check(reached=True)
         chosen = _choose(program, outputs, into)
@@ -110,9 +104,8 @@ class Recipe:
             if problems:
                 raise RecipeError(problems)
         with _no_collection():
-            made = plan(build(replace(program, outputs=chosen)))
-            made = with_warnings(made if fresh else with_current(with_previous(made)))
-            return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+            graph = build(replace(program, outputs=chosen))
+            return plan_of(graph, fresh=fresh, cache=cache, cache_limit=cache_limit)
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None
@@ -180,6 +173,25 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def plan_of(
+    graph: "Graph", *, fresh: bool = False, cache: str = "auto", cache_limit: int | None = None
+) -> "Plan":
+    """What a run of a graph would do; see `Recipe.plan`. Its program has the plan's warnings, too.
+
+    Raises RecipeError.
+    """
+    from mergelang.plan.cached import with_cache
+    from mergelang.plan.plan import plan
+    from mergelang.plan.previous import with_previous
+    from mergelang.record.card import with_warnings
+    from mergelang.record.current import with_current
+    from mergelang.store.blobs import LIMIT
+
+    made = plan(graph)
+    made = with_warnings(made if fresh else with_current(with_previous(made)))
+    return with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
 
 
 def load(

@@ -39,6 +39,7 @@ def test_every_key_of_the_table_is_bound_and_every_action_is_there(recipe):
         assert {key for each in ACTIONS for key in each.keys.split(",")} <= bound
         for each in ACTIONS:
             for page in each.pages:
+                await view.action_go(page)
                 assert callable(getattr(view.query_one(f"#{page}"), each.method))
             assert each.pages or hasattr(view, f"action_{each.method}")
 
@@ -202,7 +203,7 @@ def test_what_is_said_about_a_node(recipe):
         await until(pilot, lambda: "reads" in said(view, "detail-text"))
         text = said(view, "detail-text")
         assert text.startswith("blend  ties: ")
-        for label in ("density", "weight", "from", "mass", "tensors", "layers", "key"):
+        for label in ("density", "weight", "from", "mass", "tensors", "layers", "derivation"):
             assert f"\n{label}" in text
         assert "weight 1  ▁▃▆█  0.2 to 0.8" in text and "weight 2  ▄▄▄▄  0.5" in text
 

@@ -174,7 +174,7 @@ def test_a_run_that_failed(recipe):
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
 def test_a_model(recipe, size):
     async def script(view, pilot):
-        view.open_model("models/chat")
+        await view.open_model("models/chat")
         await until(pilot, lambda: any("deviation" in line for line in screen(view)))
 
     snapshot("model", recipe, size, script)
@@ -182,7 +182,7 @@ def test_a_model(recipe, size):
 
 def test_a_map_of_two_task_vectors(recipe):
     async def script(view, pilot):
-        view.open_model("models/chat")
+        await view.open_model("models/chat")
         await until(pilot, lambda: view.model is not None)
         view.page.compare_with("models/math", "models/base")
         await until(pilot, lambda: len(view.page._sums) == 39)

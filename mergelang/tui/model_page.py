@@ -200,7 +200,9 @@ class ModelPage(Page):
             def with_base(base: str | None) -> None:
                 self.compare_with(other, base)
 
-            self.view.pick_or_none("the base of both, for task vectors; escape: none", with_base)
+            self.view.pick_or_none(
+                "the base of both, for task vectors; escape: none", "model", with_base
+            )
 
         self.view.pick("compare with", "model", then)
 

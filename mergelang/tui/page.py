@@ -1,5 +1,6 @@
-"""What all pages have in common."""
+"""What all pages have in common, and how one is made."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from textual.containers import Container
@@ -10,11 +11,18 @@ if TYPE_CHECKING:
 
 
 class Page(Container):
-    """One page of the view. Actions of the table that name the page are its methods."""
+    """One page of the view, made when it is first shown. Actions of the table that name the page
+    are its methods."""
 
     @property
     def view(self) -> "View":
         return self.app  # type: ignore[return-value]
+
+    def on_mount(self) -> None:
+        """Takes up what is known by now; comes after what a page does itself when it is mounted."""
+        if self.view.has_looked:
+            self.looked()
+        self.heard()
 
     def entered(self) -> None:
         """The page is shown; what has the focus there gets it."""
@@ -32,3 +40,9 @@ class Page(Container):
     def can(self, method: str) -> bool:
         """Whether an action makes sense now."""
         return True
+
+
+def page_of(name: str) -> Page:
+    """A page by its name. What it needs is imported now: the view begins without the others."""
+    module = import_module(f"mergelang.tui.{name}_page")
+    return getattr(module, f"{name.capitalize()}Page")(id=name)

@@ -108,8 +108,8 @@ class PlanPage(Page):
         self._params = {}
         self.view.check()
 
-    def run_recipe(self) -> None:
-        self.view.run_recipe()
+    async def run_recipe(self) -> None:
+        await self.view.run_recipe()
 
 
 def _control(param: Parameter, width: int) -> Any:

@@ -18,16 +18,17 @@ from mergelang.tui.progress import (
     DONE,
     ENDED,
     FAILED,
+    FETCHING,
     MARKS,
     PENDING,
     RUNNING,
     STARTING,
-    box_states,
-    output_states,
     progress_text,
     totals_text,
     track,
 )
+from mergelang.tui.states import box_states, output_states
+from mergelang.tui.watch import Watch
 
 TONES = {CACHED: "blue", PENDING: "dim", RUNNING: "yellow", DONE: "green", FAILED: "bold red"}
 NAME, COUNT = 28, 16
@@ -39,6 +40,7 @@ class RunPage(Page):
 
     def __init__(self, **options):
         super().__init__(**options)
+        self._watched: Watch | None = None
         self._logged = 0
         self._drawn_for: Any = None
         self._strip: tuple[object, list[Row]] = (None, [])
@@ -58,7 +60,6 @@ class RunPage(Page):
         for id, title in (("run-nodes", "nodes"), ("run-strip", "layers"), ("run-log", "log")):
             self.query_one(f"#{id}").border_title = title
         self.query_one("#run-failure").border_title = "failed"
-        self.heard()
 
     def entered(self) -> None:
         self.take_focus(self.query_one("#run-log"))
@@ -75,13 +76,11 @@ class RunPage(Page):
         self._drawn_for = self.size
         self.heard()
 
-    def began(self) -> None:
-        """Another run is watched."""
-        self._logged = 0
-        self.query_one(RichLog).clear()
-
     def heard(self) -> None:
         watch = self.view.watched
+        if watch is not self._watched:
+            self._watched, self._logged = watch, 0
+            self.query_one(RichLog).clear()
         line = self.query_one("#progress", Static)
         for id in ("#run-middle", "#run-log"):
             self.query_one(id).display = watch is not None
@@ -102,7 +101,7 @@ class RunPage(Page):
             return
         state = watch.state
         text = progress_text(state, paused=self.view.is_paused)
-        if state.phase not in (STARTING, *ENDED):
+        if state.phase not in (STARTING, FETCHING, *ENDED):
             text.append(f"\n{totals_text(state)}", "dim")
         line.update(text)
         if failure.display:
@@ -194,8 +193,8 @@ class RunPage(Page):
                 return bool(self.view.results)
         return True
 
-    def run_recipe(self) -> None:
-        self.view.run_recipe()
+    async def run_recipe(self) -> None:
+        await self.view.run_recipe()
 
     def pause(self) -> None:
         runner = self.view.runner
@@ -209,8 +208,8 @@ class RunPage(Page):
         self.view.runner.cancel()
         self.view.notify("cancelling")
 
-    def open_result(self) -> None:
-        self.view.open_model(str(Path(self.view.results[-1])))
+    async def open_result(self) -> None:
+        await self.view.open_model(str(Path(self.view.results[-1])))
 
 
 def _node(
