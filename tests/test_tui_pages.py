@@ -57,6 +57,13 @@ def test_the_footer_has_the_few_keys_that_matter_here(recipe):
     drive(script, recipe)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_footer_of_every_page_fits_eighty_columns(page):
+    keys = [each for each in ACTIONS if each.footer and (not each.pages or page in each.pages)]
+    # Each with a blank before and behind it, as the footer has them.
+    assert sum(len(f" {each.shown} {each.label} ") for each in keys) <= 80
+
+
 def test_help_tells_the_keys_of_the_page_and_goes_away_again(recipe):
     async def script(view, pilot):
         await pilot.press("f3", "question_mark")

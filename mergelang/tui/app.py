@@ -27,7 +27,7 @@ from mergelang.tui.jobs import Jobs, reason
 from mergelang.tui.look import Look, Seen, look
 from mergelang.tui.page import Page, page_of
 from mergelang.tui.progress import ENDED
-from mergelang.tui.theme import DARK, LIGHT
+from mergelang.tui.theme import DARK, LIGHT, named
 
 RATE = 10
 """How often a second the view takes up what has come from threads and from the run."""
@@ -84,6 +84,7 @@ class View(Following, App[None], inherit_bindings=False):
         # Before there are widgets, so that they are styled once.
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
+        self.ansi_theme_dark, self.ansi_theme_light = named(DARK), named(LIGHT)
         self.theme = LIGHT.name if light else DARK.name
 
     def compose(self) -> ComposeResult:

@@ -17,7 +17,7 @@ from mergelang.measure import Histogram, Sums, comparable, histogram, measurable
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import parse_reference
 from mergelang.tui.jobs import reason
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 from mergelang.tui.table import Column, Line, Table
 
 BINS, LOW = 44, 5
@@ -51,7 +51,7 @@ class ModelPage(Page):
         with VerticalScroll(id="tensor", can_focus=False):
             yield Static(id="tensor-text", markup=False)
         yield Table(id="tensors")
-        with VerticalScroll(id="map"):
+        with Panel(id="map"):
             yield Static(id="map-text", markup=False)
 
     def on_mount(self) -> None:
@@ -276,7 +276,6 @@ class ModelPage(Page):
         self.table.display = not yes
         if yes and self.page_is_shown:
             self.take_focus(self.query_one("#map"))
-            self.call_after_refresh(self._tell_map)
         elif self.page_is_shown:
             self.take_focus(self.table)
 
@@ -284,9 +283,9 @@ class ModelPage(Page):
     def page_is_shown(self) -> bool:
         return self.view.page is self
 
-    def on_resize(self) -> None:
-        if self.query_one("#map").display and self._others:
-            self.call_after_refresh(self._tell_map)
+    def on_panel_sized(self) -> None:
+        if self._others:
+            self._tell_map()
 
     # Actions
 

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from textual.containers import Container
+from textual.containers import Container, VerticalScroll
+from textual.message import Message
 from textual.widget import Widget
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ class Page(Container):
     def can(self, method: str) -> bool:
         """Whether an action makes sense now."""
         return True
+
+
+class Panel(VerticalScroll):
+    """A part of a page whose text hangs on its width."""
+
+    class Sized(Message):
+        """A panel has another size."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Sized())
 
 
 def page_of(name: str) -> Page:

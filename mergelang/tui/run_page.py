@@ -1,18 +1,19 @@
 """The page of the run: how far it is, node by node and layer by layer, and what it says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widgets import RichLog, Static
 
 from mergelang.draw.charts import Row, strip, strip_rows
 from mergelang.draw.picture import SOURCE
 from mergelang.draw.units import size
 from mergelang.draw.words import shortened
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 from mergelang.tui.progress import (
     CACHED,
     DONE,
@@ -31,8 +32,8 @@ from mergelang.tui.states import box_states, output_states
 from mergelang.tui.watch import Watch
 
 TONES = {CACHED: "blue", PENDING: "dim", RUNNING: "yellow", DONE: "green", FAILED: "bold red"}
-NAME, COUNT = 28, 16
-"""Columns of a node's name, and of its tensors."""
+NAME, BAR = 40, 20
+"""Columns of a node's name, and of its bar, at most."""
 
 
 class RunPage(Page):
@@ -48,9 +49,9 @@ class RunPage(Page):
     def compose(self) -> ComposeResult:
         yield Static(id="progress", markup=False)
         with Horizontal(id="run-middle"):
-            with VerticalScroll(id="run-nodes"):
+            with Panel(id="run-nodes"):
                 yield Static(id="run-nodes-text", markup=False)
-            with VerticalScroll(id="run-strip"):
+            with Panel(id="run-strip"):
                 yield Static(id="run-strip-text", markup=False)
         with Vertical(id="run-failure"):
             yield Static(id="run-failure-text", markup=False)
@@ -68,11 +69,7 @@ class RunPage(Page):
     def looked(self) -> None:
         self.heard()
 
-    def on_resize(self) -> None:
-        # The panels know their widths once they are laid out.
-        self.call_after_refresh(self._redraw)
-
-    def _redraw(self) -> None:
+    def on_panel_sized(self) -> None:
         self._drawn_for = self.size
         self.heard()
 
@@ -131,32 +128,30 @@ class RunPage(Page):
 
     def _by_node(self) -> Text:
         """Each node with a bar: tensors done of those it takes part in."""
-        text, watch, seen = Text(no_wrap=True), self.view.watched, self.view.seen_of_run
+        watch, seen = self.view.watched, self.view.seen_of_run
         width = self.query_one("#run-nodes").content_size.width
         if seen is None:
-            for name, each in watch.state.outputs.items():
-                share = each.done / each.tensors if each.tensors else 0.0
-                count = f"{each.done:,} of {each.tensors:,}"
-                _node(text, name, each.state, share, count, width)
-            return text
+            return nodes_text([
+                (name, each.state, each.done / each.tensors if each.tensors else 0.0,
+                 f"{each.done:,} of {each.tensors:,}")
+                for name, each in watch.state.outputs.items()
+            ], width)  # fmt: skip
         outputs = output_states(None, watch.state)
         states = box_states(seen.picture, outputs)
+        rows = []
         for box in seen.picture.boxes:
-            if box.kind == SOURCE:
-                continue
-            part = self.view.share_of_run(box.id)
+            part = None if box.kind == SOURCE else self.view.share_of_run(box.id)
             if part is None or not part.of:
                 continue
-            state = states.get(box.id, PENDING)
+            name, state = box.name or box.text, states.get(box.id, PENDING)
             if state == CACHED:
-                _node(text, box.name or box.text, state, 1.0, "up to date", width)
+                rows.append((name, state, 1.0, "up to date"))
                 continue
             state = DONE if part.done == part.of else state
             if state == RUNNING and not part.done:
                 state = PENDING
-            count = f"{part.done:,} of {part.of:,}"
-            _node(text, box.name or box.text, state, part.done / part.of, count, width)
-        return text
+            rows.append((name, state, part.done / part.of, f"{part.done:,} of {part.of:,}"))
+        return nodes_text(rows, width)
 
     def _by_layer(self) -> Text:
         """The strip of the output that is being written, or was last."""
@@ -164,8 +159,8 @@ class RunPage(Page):
         if plan is None:
             return Text("")
         names = [each.destination.text for each in plan.outputs]
-        begun = [name for name in names if watch.state.outputs.get(name)
-                 and watch.state.outputs[name].state != PENDING]  # fmt: skip
+        states = {name: each.state for name, each in watch.state.outputs.items()}
+        begun = [name for name in names if states.get(name, PENDING) != PENDING]
         name = begun[-1] if begun else names[0]
         output = plan.outputs[names.index(name)]
         width = max(8, self.query_one("#run-strip").content_size.width - 12)
@@ -176,7 +171,10 @@ class RunPage(Page):
         text.append(f"{name}\n", "bold")
         tone = "green" if name in begun else "dim"
         cells = max((len(row.cells) for row in self._strip[1]), default=1)
-        for line in strip(self._strip[1], watch.done.get(name, {}), max(1, min(4, width // cells))):
+        done = watch.done.get(name, {})
+        if states.get(name) == CACHED:
+            done = output.destination.term.inventory.tensors
+        for line in strip(self._strip[1], done, max(1, min(4, width // cells))):
             label, _, cells = line.partition("  ")
             text.append(f"{label}  ", "dim").append(cells + "\n", tone)
         return text
@@ -212,14 +210,16 @@ class RunPage(Page):
         await self.view.open_model(str(Path(self.view.results[-1])))
 
 
-def _node(
-    text: Text, name: str, state: str, share: float, count: str, width: int
-) -> None:
-    """One line of the panel: what room there is goes to the name, then to the bar."""
-    mark = MARKS[state] or "·"
-    tone = TONES.get(state, "")
-    room = max(12, width - 2 - 2 - COUNT)
-    named = min(NAME, room * 2 // 3)
-    text.append(f"{mark} ", tone).append(f"{shortened(name, named):<{named}}  ")
-    text.append(track(share, min(20, max(4, room - named - 2)), tone))
-    text.append(f" {count:>{COUNT - 1}}\n", "dim")
+def nodes_text(rows: Sequence[tuple[str, str, float, str]], width: int) -> Text:
+    """A line for each node: its state, its name, a bar, how much is done, in so many columns."""
+    named = min(max((len(name) for name, *_ in rows), default=0), NAME)
+    count = max((len(said) for *_, said in rows), default=0)
+    long = max(4, min(BAR, width - named - count - 6))
+    named = max(8, min(named, width - long - count - 6))
+    text = Text(no_wrap=True)
+    for name, state, share, said in rows:
+        tone = TONES.get(state, "")
+        text.append(f"{MARKS[state] or '·'} ", tone)
+        text.append(f"{shortened(name, named):<{named}}  ").append(track(share, long, tone))
+        text.append(f"  {said:>{count}}\n", "dim")
+    return text
