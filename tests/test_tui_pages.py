@@ -207,7 +207,8 @@ def test_many_nodes_are_lanes_by_themselves(tmp_path):
 def test_what_is_said_about_a_node(recipe):
     async def script(view, pilot):
         await pilot.press("f3", "up", "up")
-        await until(pilot, lambda: "reads" in said(view, "detail-text"))
+        for late in ("reads", "derivation"):
+            await until(pilot, lambda late=late: late in said(view, "detail-text"))
         text = said(view, "detail-text")
         assert text.startswith("blend  ties: ")
         for label in ("density", "weight", "from", "mass", "tensors", "layers", "derivation"):

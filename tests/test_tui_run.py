@@ -121,7 +121,7 @@ def test_a_run_is_paused_and_goes_on(recipe, gate):
         gate.touch()
         state = Path(f"/proc/{view.runner.facts['pid']}/stat")
         assert not state.exists() or state.read_text().rpartition(") ")[2][0] == "T"
-        assert view.runner.is_alive
+        assert view.runner.is_alive and attach(recipe.parent / "out" / "blend").paused
         await pilot.press("p")
         await until(pilot, lambda: phase(view) == "done")
 
@@ -163,6 +163,22 @@ def test_a_run_goes_on_when_the_view_is_left_and_is_come_back_to(recipe, gate):
 
     drive(begin, recipe)
     drive(again, attached=recipe.parent / "out" / "steered")
+    assert (recipe.parent / "out" / "steered").is_dir()
+
+
+def test_a_run_that_is_paused_goes_on_when_the_view_is_left(recipe, gate):
+    async def script(view, pilot):
+        await pilot.press("f5", "r")
+        await until(pilot, lambda: phase(view) == RUNNING)
+        await pilot.press("p")
+        await until(pilot, lambda: "paused" in said(view, "progress"))
+        gate.touch()
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: any("goes on" in line for line in screen(view)))
+        await leave_by(view, "g")
+
+    view = drive(script, recipe)
+    assert view.runner._own.wait(60) == 0
     assert (recipe.parent / "out" / "steered").is_dir()
 
 

@@ -329,6 +329,8 @@ class View(Following, App[None], inherit_bindings=False):
             return
         if how == "cancel" and self.runner is not None:
             self.runner.cancel()
+        elif self.has_run_going:
+            self.runner.resume()
         self.exit()
 
 

@@ -26,16 +26,13 @@ class Following:
     watched: Watch | None = None
     seen_of_run: "Seen | None" = None
     plan_of_run: Any = None
+    is_paused: bool = False
     _parts: "Parts | None" = None
     _run_parts: "Parts | None" = None
 
     @property
     def has_run_going(self) -> bool:
         return self.watched is not None and self.watched.state.phase not in ENDED
-
-    @property
-    def is_paused(self) -> bool:
-        return self.runner is not None and self.runner.paused
 
     @property
     def is_run_of_this(self) -> bool:
@@ -145,7 +142,8 @@ class Following:
             self.watched.hear(event)
         if not alive and self.watched.state.phase not in ENDED:
             self._lost()
-        if self.watched.state is not before or not alive:
+        was_paused, self.is_paused = self.is_paused, self.runner.paused
+        if self.watched.state is not before or not alive or was_paused != self.is_paused:
             self._tell_run()
 
     def _lost(self) -> None:

@@ -2,14 +2,20 @@
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.timer import Timer
 from textual.widgets import Static
 
 from mergelang.draw.picture import SOURCE, Box
+from mergelang.plan.plan import Plan
 from mergelang.tui.details import details
 from mergelang.tui.graph_pane import GraphPane
 from mergelang.tui.look import MOST_BOXES
 from mergelang.tui.page import Page
+from mergelang.tui.parts import key_of
 from mergelang.tui.states import box_states, output_states
+
+WAIT = 0.2
+"""Seconds that a box is chosen until its key is made."""
 
 
 class GraphPage(Page):
@@ -21,6 +27,7 @@ class GraphPage(Page):
         """What was chosen with the key; None: what suits the number of nodes."""
         self._key: str | None = None
         self._asked: tuple[object, ...] = ()
+        self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="graph-note")
@@ -88,8 +95,8 @@ class GraphPage(Page):
         self.query_one("#detail-text", Static).update(text)
 
     def _ask_key(self, box: Box | None) -> None:
-        """Has the key of a box made on a thread: for each box and plan, and again once a run has
-        ended, which knows the digests of what it has read."""
+        """Has the key of a box made, for each box and plan, and again once a run has ended, which
+        knows the digests of what it has read; where one stays for a moment."""
         plan = self.view.look.plan
         asked = box and box.id, plan, self.view.has_run_going
         if asked == self._asked:
@@ -97,19 +104,18 @@ class GraphPage(Page):
         if asked[:2] != self._asked[:2]:
             self._key = None
         self._asked = asked
-        if box is None or plan is None or self.view.look.seen is not self.view.seen:
-            return
+        if self._timer is not None:
+            self._timer.stop()
+        if box is not None and plan is not None and self.view.look.seen is self.view.seen:
+            self._timer = self.set_timer(WAIT, lambda: self._make_key(box, plan))
 
-        def work() -> str:
-            from mergelang.tui.parts import key_of
-
-            return key_of(box, plan)
-
+    def _make_key(self, box: Box, plan: Plan) -> None:
         def know(key: str) -> None:
-            self._key = key
-            self._tell()
+            if self._asked[:2] == (box.id, plan):
+                self._key = key
+                self._tell()
 
-        self.view.jobs.start("key", work, know, self.view.broke)
+        self.view.jobs.start("key", lambda: key_of(box, plan), know, self.view.broke)
 
     # Actions
 

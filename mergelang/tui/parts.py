@@ -1,9 +1,10 @@
 """What each node of a graph takes of a run: the tensors that it has a part in; and its key."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mergelang.draw.picture import OUTPUT, Box, Picture
+from mergelang.graph import build
 from mergelang.plan.keys import model_key
 from mergelang.plan.plan import Plan, tasks
 from mergelang.plan.previous import known_digests
@@ -51,12 +52,14 @@ class Parts:
 def key_of(box: Box, plan: Plan) -> str:
     """The derivation key of all that a box holds; empty where a source has no digest yet.
 
-    Plans the tensors of the box, and looks after the digests of the sources' files.
+    Plans the box as if it were an output, and looks after the digests of the sources' files.
     """
-    planned = {each.destination.text: each for each in plan.outputs}
-    if box.kind == OUTPUT:
-        output = planned[box.target.text]
-        node, types = output.node, {task.name: task.type for task in output.tasks}
+    program = plan.graph.program
+    found = next((each for each in plan.outputs if each.destination is box.target), None)
+    if found is not None:
+        node, types = found.node, {task.name: task.type for task in found.tasks}
     else:
-        node, types = box.node, box.node.term.inventory.tensors
+        alone = replace(program.outputs[0], term=box.node.term)
+        ((_, node),) = build(replace(program, outputs=(alone,), terms={})).outputs
+        types = box.node.term.inventory.tensors
     return model_key(tasks(node, types, plan.checkpoints), known_digests(plan)) or ""

@@ -200,7 +200,6 @@ class RunPage(Page):
             runner.resume()
         else:
             runner.pause()
-        self.heard()
 
     def cancel(self) -> None:
         self.view.runner.cancel()
