@@ -73,7 +73,9 @@ class Following:
         if self.has_run_going:
             return
         if self.look.plan is None or self.look.source.text != self.text:
-            self.notify("it can run once it is right: f2 shows the mistakes", severity="warning")
+            why = "can be planned: f4 tells why it cannot" if self.look.unplanned else \
+                "is right: f2 shows the mistakes"
+            self.notify(f"it can run once it {why}", severity="warning")
             return
         if not self._save():
             return

@@ -12,6 +12,7 @@ from mergelang.errors import Diagnostic, MergelangError
 from mergelang.source import Source
 
 if TYPE_CHECKING:
+    from mergelang.api import Recipe
     from mergelang.check.program import Program
     from mergelang.draw.graph_text import Drawing
     from mergelang.draw.picture import Picture
@@ -38,8 +39,8 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What was found in a text. `seen` is None where the recipe is wrong, `plan` where it cannot
-    be planned; `unplanned` then says why."""
+    """What was found in a text. `seen` is None where the text is wrong by itself, `plan` where the
+    recipe cannot be planned; `unplanned` then says why, or the errors do."""
 
     source: Source
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -59,28 +60,40 @@ def look(
 ) -> Look:  # fmt: skip
     """Checks, draws and plans a recipe. `path` is its file, beside which its lock may lie."""
     from mergelang.api import Recipe, plan_of
-    from mergelang.draw.graph_text import draw_picture
-    from mergelang.draw.lanes import draw_lanes
-    from mergelang.draw.picture import picture
-    from mergelang.graph import build
 
     recipe = Recipe(source, folder, settings, notes, path)
     try:
-        program = recipe.check()
-        graph = build(program)
+        seen = _seen(recipe.check())
     except MergelangError as error:
-        return Look(source, settings, error.diagnostics)
-    shown = picture(graph)
-    boxes = draw_picture(shown) if len(shown.boxes) <= 4 * MOST_BOXES else None
-    seen = Seen(program, graph, shown, draw_lanes(shown), boxes)
-    found = program.diagnostics
-    if not program.outputs:
+        return Look(source, settings, error.diagnostics, _without_sources(recipe))
+    found = seen.program.diagnostics
+    if not seen.program.outputs:
         return Look(source, settings, found, seen)
     away = tuple(each for each in found if each.code == AWAY)
     if away:
         return Look(source, settings, found, seen, None, away)
     try:
-        planned = plan_of(graph)
+        planned = plan_of(seen.graph)
         return Look(source, settings, planned.graph.program.diagnostics, seen, planned)
     except MergelangError as error:
         return Look(source, settings, found, seen, None, error.diagnostics)
+
+
+def _seen(program: "Program") -> Seen:
+    from mergelang.draw.graph_text import draw_picture
+    from mergelang.draw.lanes import draw_lanes
+    from mergelang.draw.picture import picture
+    from mergelang.graph import build
+
+    graph = build(program)
+    shown = picture(graph)
+    boxes = draw_picture(shown) if len(shown.boxes) <= 4 * MOST_BOXES else None
+    return Seen(program, graph, shown, draw_lanes(shown), boxes)
+
+
+def _without_sources(recipe: "Recipe") -> Seen | None:
+    """The graph of a recipe that is right but for its models, which may not be there yet."""
+    try:
+        return _seen(recipe.check(sources=False))
+    except MergelangError:
+        return None

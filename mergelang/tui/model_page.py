@@ -263,8 +263,7 @@ class ModelPage(Page):
             self._tell_rows()
 
     def _tell_map(self) -> None:
-        shown = self.query_one("#map")
-        width = max(16, shown.content_size.width - 30)
+        width = max(16, self.query_one(Panel).columns - 29)
         rows = strip_rows(self.model.inventory, width, fine=True)
         theme = self.view.current_theme
         wide = max(1, min(4, width // max((len(row.cells) for row in rows), default=1)))

@@ -49,6 +49,11 @@ class Panel(VerticalScroll):
     class Sized(Message):
         """A panel has another size."""
 
+    @property
+    def columns(self) -> int:
+        """Columns of the text, beside a scrollbar that may come."""
+        return self.content_size.width - 1
+
     def on_resize(self) -> None:
         self.post_message(self.Sized())
 

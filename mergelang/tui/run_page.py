@@ -94,6 +94,8 @@ class RunPage(Page):
                 )  # fmt: skip
             elif look.errors:
                 text.append("the recipe has mistakes: f2 shows them", "dim")
+            elif look.unplanned:
+                text.append("the recipe cannot be planned: f4 tells why", "dim")
             line.update(text)
             return
         state = watch.state
@@ -129,7 +131,7 @@ class RunPage(Page):
     def _by_node(self) -> Text:
         """Each node with a bar: tensors done of those it takes part in."""
         watch, seen = self.view.watched, self.view.seen_of_run
-        width = self.query_one("#run-nodes").content_size.width
+        width = self.query_one("#run-nodes", Panel).columns
         if seen is None:
             return nodes_text([
                 (name, each.state, each.done / each.tensors if each.tensors else 0.0,
@@ -163,7 +165,7 @@ class RunPage(Page):
         begun = [name for name in names if states.get(name, PENDING) != PENDING]
         name = begun[-1] if begun else names[0]
         output = plan.outputs[names.index(name)]
-        width = max(8, self.query_one("#run-strip").content_size.width - 12)
+        width = max(8, self.query_one("#run-strip", Panel).columns - 12)
         if self._strip[0] != (id(output), width):
             inventory = output.destination.term.inventory
             self._strip = (id(output), width), strip_rows(inventory, width)

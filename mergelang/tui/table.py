@@ -115,7 +115,9 @@ class Table(ScrollView, can_focus=True):
             order.sort(key=lambda number: self.rows[number].keys[column], reverse=turned)
         self._order = order
         self._at = order.index(kept) if kept in order else 0
-        width = sum(self._widths) + GAP * len(self._widths)
+        # Behind the last column stands nothing, but for the mark of the order.
+        is_last = self.sorted_by is not None and self.sorted_by[0] == len(self._widths) - 1
+        width = sum(self._widths) + GAP * (len(self._widths) - (not is_last))
         self.virtual_size = Size(width, len(order) + 1)
         self.refresh()
         self._reveal()
