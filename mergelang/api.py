@@ -97,14 +97,6 @@ class Recipe:
         """
         from mergelang.check import check_outputs
         from mergelang.graph import build
-        from mergelang.plan.cached import with_cache
-        from mergelang.plan.memory import with_memory
-        from mergelang.plan.plan import plan
-        from mergelang.plan.previous import with_previous
-        from mergelang.plan.shared import with_shared
-        from mergelang.record.card import with_warnings
-        from mergelang.record.current import with_current
-        from mergelang.store.blobs import LIMIT
 
         program = self.check(reached=True)
         chosen = _choose(program, outputs, into)
@@ -113,11 +105,10 @@ class Recipe:
             if problems:
                 raise RecipeError(problems)
         with uncollected():
-            made = plan(build(replace(program, outputs=chosen)))
-            made = with_warnings(made if fresh else with_current(with_previous(made)))
-            made = with_memory(made, memory)
-            made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
-            return with_shared(made)
+            graph = build(replace(program, outputs=chosen))
+            return plan_of(
+                graph, memory=memory, fresh=fresh, cache=cache, cache_limit=cache_limit
+            )
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None
@@ -174,6 +165,30 @@ class Recipe:
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
+
+
+def plan_of(
+    graph: "Graph", *, memory: int | None = None, fresh: bool = False, cache: str = "auto",
+    cache_limit: int | None = None,
+) -> "Plan":  # fmt: skip
+    """What a run of a graph would do; see `Recipe.plan`. Its program has the plan's warnings, too.
+
+    Raises RecipeError.
+    """
+    from mergelang.plan.cached import with_cache
+    from mergelang.plan.memory import with_memory
+    from mergelang.plan.plan import plan
+    from mergelang.plan.previous import with_previous
+    from mergelang.plan.shared import with_shared
+    from mergelang.record.card import with_warnings
+    from mergelang.record.current import with_current
+    from mergelang.store.blobs import LIMIT
+
+    made = plan(graph)
+    made = with_warnings(made if fresh else with_current(with_previous(made)))
+    made = with_memory(made, memory)
+    made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+    return with_shared(made)
 
 
 def load(

@@ -88,9 +88,17 @@ layer  0  →
   mlp  ··██
  head\x20\x20\x20\x20
 
-       0.5000 ···░░░▒▒▒▓▓▓███ 1.0000"""
+       0.5 ···░░░▒▒▒▓▓▓███ 1"""
     assert str(heat_lines(rows, {}, CONFLICTS, "#000000", "#ffffff")).startswith("share of")
     assert mixed("#000000", "#ff0000", 0.5) == "#800000"
+
+
+def test_one_value_far_above_all_others_does_not_make_a_heat_map_one_shade():
+    found = {str(i): Sums(1, 1.0, (i / 20) ** 2) for i in range(20)} | {"20": Sums(1, 1.0, 1e12)}
+    rows = [Row("mlp", tuple((name,) for name in found))]
+    shown = str(heat_lines(rows, found, DIFFERENCE, "#000000", "#ffffff")).splitlines()
+    assert shown[3] == "  mlp  ····░░░░▒▒▒▒▓▓▓▓█████"
+    assert shown[-1].strip() == "0 ···░░░▒▒▒▓▓▓███ 0.95 and more, up to 1e+06"
 
 
 def test_a_histogram():

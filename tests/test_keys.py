@@ -9,7 +9,7 @@ import mergelang
 from mergelang.ops import registry
 from mergelang.ops.registry import operators
 from mergelang.plan.cost import order
-from mergelang.plan.keys import derivation, value_key
+from mergelang.plan.keys import derivation, model_key, value_key
 from tests.checkpoints import write_model
 
 
@@ -87,6 +87,18 @@ def test_what_has_no_digest_yet_has_no_key(folder):
     assert {name for name, each in found.items() if each is None} == {
         name for name in found if "_proj" in name and "self_attn" in name
     }
+
+
+def test_a_model_has_one_key_for_all_its_tensors(folder):
+    plan = planned(folder, f'{HEAD}output "out" = linear(a, b)\n')
+    tasks = plan.outputs[0].tasks
+    names = {str(f): f.parent.name for c in plan.checkpoints.values() for f in c.files}
+    key = model_key(tasks, names)
+    assert key == model_key(tasks[::-1], names) != model_key(tasks[1:], names)
+    b = str(folder / "b" / "model.safetensors")
+    assert key != model_key(tasks, names | {b: "other"})
+    del names[b]
+    assert model_key(tasks, names) is None
 
 
 def versioned(monkeypatch, name: str, version: int) -> None:

@@ -126,3 +126,13 @@ def test_the_command_line_starts_without_the_engine():
         "argparse", "torch", "textual", "lark", "networkx", "numpy", "rich", "transformers",
         "yaml",
     }  # fmt: skip
+
+
+def test_the_first_screen_of_the_view_is_made_without_the_engine():
+    modules = loaded("import mergelang.tui.app, mergelang.tui.page as p; p.page_of('recipe')")
+    assert "textual" in modules
+    assert not modules & {
+        "torch", "lark", "networkx", "numpy", "transformers", "yaml", "huggingface_hub",
+        *(f"mergelang.{part}" for part in ("lang", "check", "graph", "models", "plan", "record",
+                                           "store", "ops", "interop")),
+    }  # fmt: skip

@@ -39,6 +39,7 @@ def test_every_key_of_the_table_is_bound_and_every_action_is_there(recipe):
         assert {key for each in ACTIONS for key in each.keys.split(",")} <= bound
         for each in ACTIONS:
             for page in each.pages:
+                await view.action_go(page)
                 assert callable(getattr(view.query_one(f"#{page}"), each.method))
             assert each.pages or hasattr(view, f"action_{each.method}")
 
@@ -54,6 +55,13 @@ def test_the_footer_has_the_few_keys_that_matter_here(recipe):
         assert "f8" not in screen(view)[-1]
 
     drive(script, recipe)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_footer_of_every_page_fits_eighty_columns(page):
+    keys = [each for each in ACTIONS if each.footer and (not each.pages or page in each.pages)]
+    # Each with a blank before and behind it, as the footer has them.
+    assert sum(len(f" {each.shown} {each.label} ") for each in keys) <= 80
 
 
 def test_help_tells_the_keys_of_the_page_and_goes_away_again(recipe):
@@ -199,10 +207,11 @@ def test_many_nodes_are_lanes_by_themselves(tmp_path):
 def test_what_is_said_about_a_node(recipe):
     async def script(view, pilot):
         await pilot.press("f3", "up", "up")
-        await until(pilot, lambda: "reads" in said(view, "detail-text"))
+        for late in ("reads", "derivation"):
+            await until(pilot, lambda late=late: late in said(view, "detail-text"))
         text = said(view, "detail-text")
         assert text.startswith("blend  ties: ")
-        for label in ("density", "weight", "from", "mass", "tensors", "layers", "key"):
+        for label in ("density", "weight", "from", "mass", "tensors", "layers", "derivation"):
             assert f"\n{label}" in text
         assert "weight 1  ▁▃▆█  0.2 to 0.8" in text and "weight 2  ▄▄▄▄  0.5" in text
 

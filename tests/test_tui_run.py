@@ -1,6 +1,7 @@
 """The page of the run, over real runs in processes of their own."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -48,6 +49,8 @@ def phase(view) -> str:
 
 def test_a_run_goes_to_its_end_and_its_result_is_opened(recipe):
     async def script(view, pilot):
+        await pilot.press("f3")
+        await until(pilot, lambda: "no key until its sources" in said(view, "detail-text"))
         await pilot.press("f5")
         assert "r runs blend.merge" in said(view, "progress")
         await pilot.press("r")
@@ -63,6 +66,9 @@ def test_a_run_goes_to_its_end_and_its_result_is_opened(recipe):
         await until(pilot, lambda: any("✓" in line for line in screen(view)))
         await pilot.press("up", "up")
         await until(pilot, lambda: "78 of 78 tensors" in said(view, "detail-text"))
+        await until(
+            pilot, lambda: re.search(r"\nderivation +[0-9a-f]{40}\n", said(view, "detail-text"))
+        )
         await pilot.press("f5", "o")
         await until(pilot, lambda: view.model is not None)
         assert view.model.folder == recipe.parent / "out" / "steered"
@@ -115,7 +121,7 @@ def test_a_run_is_paused_and_goes_on(recipe, gate):
         gate.touch()
         state = Path(f"/proc/{view.runner.facts['pid']}/stat")
         assert not state.exists() or state.read_text().rpartition(") ")[2][0] == "T"
-        assert view.runner.is_alive
+        assert view.runner.is_alive and attach(recipe.parent / "out" / "blend").paused
         await pilot.press("p")
         await until(pilot, lambda: phase(view) == "done")
 
@@ -157,6 +163,22 @@ def test_a_run_goes_on_when_the_view_is_left_and_is_come_back_to(recipe, gate):
 
     drive(begin, recipe)
     drive(again, attached=recipe.parent / "out" / "steered")
+    assert (recipe.parent / "out" / "steered").is_dir()
+
+
+def test_a_run_that_is_paused_goes_on_when_the_view_is_left(recipe, gate):
+    async def script(view, pilot):
+        await pilot.press("f5", "r")
+        await until(pilot, lambda: phase(view) == RUNNING)
+        await pilot.press("p")
+        await until(pilot, lambda: "paused" in said(view, "progress"))
+        gate.touch()
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: any("goes on" in line for line in screen(view)))
+        await leave_by(view, "g")
+
+    view = drive(script, recipe)
+    assert view.runner._own.wait(60) == 0
     assert (recipe.parent / "out" / "steered").is_dir()
 
 
@@ -249,6 +271,11 @@ def test_what_was_heard_is_kept_by_tensor():
     assert watch.log == [
         "run: 2 tensors, 1 threads", "a: begins, 2 tensors, 50 B", "  t  compute, 25 B",
         "  u  copy, 25 B",
+    ]  # fmt: skip
+    watch.hear(events.FetchStarted(1, 25))
+    watch.hear(events.RecipeChanged("a.lock", (("seed", "0", "1"), ("model m", None, "x"))))
+    assert watch.log[4:] == [
+        "fetching 1 file, 25 B", "since a.lock: seed: 0 → 1", "since a.lock: model m: nothing → x",
     ]  # fmt: skip
     watch.lost("gone")
     assert (watch.state.phase, watch.state.outputs["a"].state) == ("failed", "failed")

@@ -14,7 +14,7 @@ from mergelang.api import load
 from mergelang.run import events
 from mergelang.tui import runner
 from mergelang.tui.slider import Slider
-from tests.views import drive, screen, until, write_models
+from tests.views import drive, said, screen, until, write_models
 
 SCREENS = Path(__file__).parent / "screens"
 SMALL, LARGE = (80, 24), (160, 50)
@@ -65,6 +65,12 @@ async def settled(view, pilot) -> None:
         before = now
 
 
+async def described(view, pilot) -> None:
+    """Waits for what is found out about a node on threads."""
+    for late in ("reads", "derivation"):
+        await until(pilot, lambda late=late: late in said(view, "detail-text"))
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
 def test_the_recipe(recipe, size):
     async def script(view, pilot):
@@ -89,7 +95,7 @@ def test_a_recipe_with_a_mistake_and_completions(recipe, size):
 def test_the_graph(recipe, size):
     async def script(view, pilot):
         await pilot.press("f3", "up", "up")
-        await until(pilot, lambda: view.share_of(view.page.box.id))
+        await described(view, pilot)
 
     snapshot("graph", recipe, size, script)
 
@@ -97,7 +103,7 @@ def test_the_graph(recipe, size):
 def test_the_graph_in_lanes(recipe):
     async def script(view, pilot):
         await pilot.press("f3", "z", "up")
-        await until(pilot, lambda: view.share_of(view.page.box.id))
+        await described(view, pilot)
 
     snapshot("lanes", recipe, SMALL, script)
 
@@ -156,6 +162,7 @@ def test_the_graph_while_it_runs(recipe):
     async def script(view, pilot):
         told(view, recipe, *half(recipe))
         await pilot.press("f3", "up", "up")
+        await described(view, pilot)
         await until(pilot, lambda: any("26 of 78" in line for line in screen(view)))
 
     snapshot("graph-running", recipe, LARGE, script)
@@ -174,7 +181,7 @@ def test_a_run_that_failed(recipe):
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
 def test_a_model(recipe, size):
     async def script(view, pilot):
-        view.open_model("models/chat")
+        await view.open_model("models/chat")
         await until(pilot, lambda: any("deviation" in line for line in screen(view)))
 
     snapshot("model", recipe, size, script)
@@ -182,7 +189,7 @@ def test_a_model(recipe, size):
 
 def test_a_map_of_two_task_vectors(recipe):
     async def script(view, pilot):
-        view.open_model("models/chat")
+        await view.open_model("models/chat")
         await until(pilot, lambda: view.model is not None)
         view.page.compare_with("models/math", "models/base")
         await until(pilot, lambda: len(view.page._sums) == 39)
@@ -195,7 +202,10 @@ def test_a_map_of_two_task_vectors(recipe):
 
 def test_help(recipe):
     async def script(view, pilot):
-        await pilot.press("f3", "question_mark")
+        await pilot.press("f3")
+        await described(view, pilot)
+        await settled(view, pilot)
+        await pilot.press("question_mark")
         await until(pilot, lambda: any("go to an input" in line for line in screen(view)))
 
     snapshot("help", recipe, SMALL, script)

@@ -1,5 +1,6 @@
 """What the view says: boxes of a graph, the state of a run. Pure text, no terminal."""
 
+import re
 from dataclasses import replace
 
 from mergelang.check.schedule import ONE
@@ -9,7 +10,8 @@ from mergelang.run import events
 from mergelang.source import Source, Span
 from mergelang.tensors import Inventory, Layering, TensorType
 from mergelang.tui.details import details
-from mergelang.tui.progress import RunState, after, box_states, clock, output_states, progress_text
+from mergelang.tui.progress import RunState, after, clock, progress_text
+from mergelang.tui.states import box_states, output_states
 from tests.terms import add, program, scale, source, with_base
 
 
@@ -55,7 +57,7 @@ mass         1, a model
 tensors      4, 512 B, BF16
 layers       4
 config from  chat
-""" + f"key          {BOXES['soup'].node.key.hex()}\n"
+"""
     )
 
 
@@ -77,8 +79,16 @@ mass         1, a model
 tensors      4, 512 B, BF16
 layers       4
 config from  base
-""" + f"key          {BOXES['blend'].node.key.hex()}\n"
+"""
     )
+
+
+def test_the_derivation_key_is_told_or_why_there_is_none():
+    for name in ("blend", "out/0"):
+        known = details(BOXES[name], picture(build(PROGRAM)), PROGRAM, key="3f2a")
+        assert re.search(r"^derivation +3f2a$", str(known), re.M)
+        unknown = details(BOXES[name], picture(build(PROGRAM)), PROGRAM, key="")
+        assert re.search(r"^derivation +no key until its sources", str(unknown), re.M)
 
 
 def test_details_of_an_output():
@@ -111,6 +121,21 @@ def test_the_state_of_a_run_follows_from_its_events():
     stopped = after(state, events.RunFailed("E0906", "the run was cancelled"))
     assert (stopped.phase, stopped.outputs["a"].state) == ("cancelled", "failed")
     assert stopped.outputs["b"].state == "pending"
+
+
+def test_what_comes_before_the_first_tensor_is_told():
+    state = after(RunState(), events.FetchStarted(2, 400))
+    state = after(state, events.Fetching("hf:org/name", "model.safetensors", 100, 2.0))
+    assert str(progress_text(state))[24:] == (
+        "   25%  100 B of 400 B  50 B/s  0:06 left\nfetching model.safetensors"
+    )
+    state = after(state, events.FetchDone(400, 8.0))
+    assert str(progress_text(state)) == "starting"
+    state = after(state, events.RunStarted(("a",), 3, 300, 100, 1))
+    state = after(state, events.Preparing("the gates of out/a"))
+    assert str(progress_text(state)).endswith("\npreparing the gates of out/a")
+    state = after(state, events.OutputStarted("a", "/a", 2, 60))
+    assert "preparing" not in str(progress_text(state))
 
 
 def test_a_box_of_two_outputs_is_running_until_both_are_done():

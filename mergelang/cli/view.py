@@ -12,7 +12,9 @@ from mergelang.errors import UsageError
 def open_view(options: Any) -> None:
     """Returns when the view is left, or the server is stopped."""
     path = None if options.path is None else Path(options.path)
-    is_model = path is not None and (path.is_dir() or path.suffix == ".safetensors")
+    is_model = path is not None and (
+        path.is_dir() or path.suffix == ".safetensors" or options.path.startswith("hf:")
+    )
     if path is not None and not is_model:
         from mergelang.api import load
 

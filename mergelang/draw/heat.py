@@ -26,6 +26,9 @@ TITLES = {
 
 LABEL = 26
 
+FAR = 3
+"""Times the value that 19 of 20 do not exceed, from which on values are beyond the scale."""
+
 
 def cell_values(
     rows: Sequence[Row], found: Mapping[str, Sums], measure: str
@@ -48,7 +51,7 @@ def heat_lines(
     """The map with its title, the layers above and the scale below; a cell is `wide` columns."""
     values = cell_values(rows, found, measure)
     known = [value for line in values for value in line if value is not None]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    low, high, most = _ends(known)
     width = min(LABEL, max(len("layer"), *(len(row.label) for row in rows), 0))
     count = max((len(row.cells) for row in rows), default=0)
     text = Text(no_wrap=True)
@@ -59,19 +62,31 @@ def heat_lines(
     for row, line in zip(rows, values, strict=True):
         text.append(f"{shortened(row.label, width):>{width}}  ", "dim")
         for value in line:
-            share = 0.0 if value is None or high <= low else (value - low) / (high - low)
+            share = 0.0 if value is None or high <= low else min((value - low) / (high - low), 1.0)
             text.append(shade(value, low, high) * wide, mixed(cool, warm, share))
         if len(line) == 1 and line[0] is not None:
-            text.append(f" {line[0]:.4f}", "dim")
+            text.append(f" {line[0]:.4g}", "dim")
         text.append("\n")
     if known:
         text.append("\n" + " " * (width + 2))
-        text.append(f"{low:.4f} ", "dim")
+        text.append(f"{low:.4g} ", "dim")
         steps = len(SHADES) - 1
         for step in range(steps):
             text.append(SHADES[1 + step] * 3, mixed(cool, warm, step / (steps - 1)))
-        text.append(f" {high:.4f}", "dim")
+        text.append(f" {high:.4g}" + (f" and more, up to {most:.4g}" if most > high else ""), "dim")
     return text
+
+
+def _ends(known: Sequence[float]) -> tuple[float, float, float]:
+    """Where the scale begins and ends, and the largest value.
+
+    A few values far above all others do not make the rest of the map one shade.
+    """
+    if not known:
+        return 0.0, 1.0, 1.0
+    ordered = sorted(known)
+    common, most = ordered[(len(ordered) - 1) * 19 // 20], ordered[-1]
+    return ordered[0], common if most > FAR * common > 0 else most, most
 
 
 def mixed(one: str, other: str, share: float) -> str:

@@ -31,11 +31,14 @@ WIDTH = 80
 """Columns of a terminal."""
 
 
-def plan_text(plan: Plan) -> str:
-    """Each output with what is computed, copied and dropped, and why; bytes, memory, disk."""
+def plan_text(plan: Plan, width: int = WIDTH) -> str:
+    """Each output with what is computed, copied and dropped, and why; bytes, memory, disk.
+
+    In lines of `width` columns, but for paths.
+    """
     lines = []
     for output in plan.outputs:
-        lines += [*_output(plan.graph, output), ""]
+        lines += [*_output(plan.graph, output, width), ""]
     lines.append(
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
@@ -169,7 +172,7 @@ def _disk(folder: Path, needed: int, free: int) -> str:
     return f"disk of {folder}: {size(needed)} needed, {size(free)} free{short}"
 
 
-def _output(graph: Graph, output: OutputPlan) -> list[str]:
+def _output(graph: Graph, output: OutputPlan, width: int) -> list[str]:
     if output.current:
         return [f"{output.destination.text}: up to date, {counted(len(output.tasks), 'tensor')}"]
     dtypes = "+".join(dict.fromkeys(task.type.dtype for task in output.tasks))
@@ -192,12 +195,12 @@ def _output(graph: Graph, output: OutputPlan) -> list[str]:
             f"  {action:<{widths[0]}}  {count:>{widths[1]}}  {nbytes:>{widths[2]}}  "
             f"{turns:<{widths[3]}}  "
         )
-        lines.append(start + shortened(why, max(30, WIDTH - len(start))))
+        lines.append(start + shortened(why, max(30, width - len(start))))
     for line in vocabulary_lines(graph, output):
-        lines += wrap(f"  {line}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        lines += wrap(f"  {line}", width, subsequent_indent="    ", break_on_hyphens=False)
     names = [*output.documents, *output.sidecars]
     beside = f"  beside: {', '.join(dict.fromkeys(names)) or 'nothing'}"
-    lines += wrap(beside, WIDTH, subsequent_indent=" " * 10)
+    lines += wrap(beside, width, subsequent_indent=" " * 10)
     lines.append(f"  reads {size(output.bytes_read)}, writes {size(output.bytes_written)}")
     return lines
 

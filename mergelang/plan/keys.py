@@ -65,6 +65,18 @@ def derivation(task: Task, digests: Mapping[str, str]) -> Derivation | None:
     return Derivation(key, _digest(*sorted(set(stored))), operators)
 
 
+def model_key(tasks: Iterable[Task], digests: Mapping[str, str]) -> str | None:
+    """The key of many tensors together, of a model or a task vector: two of one key have the same
+    tensors of the same bytes. None where one of the files behind them has no digest yet."""
+    parts = []
+    for task in tasks:
+        made = derivation(task, digests)
+        if made is None:
+            return None
+        parts.append(f"{task.name} {made.key}")
+    return _digest("tensors", *sorted(parts))
+
+
 def value_key(
     expr: Expr, type: TensorType, task: Task, digests: Mapping[str, str]
 ) -> str | None:

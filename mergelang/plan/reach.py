@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from mergelang.graph.node import Node
-from mergelang.ops.layout import Pick
-from mergelang.plan.lower import arm_of
+from mergelang.ops.layout import Changed, Pick
+from mergelang.plan.lower import absent, arm_of
 
 
 def reach(node: Node, name: str, known: dict[tuple[Node, str], frozenset[Node]]) -> frozenset[Node]:
@@ -22,13 +22,15 @@ def reach(node: Node, name: str, known: dict[tuple[Node, str], frozenset[Node]])
 
 def _inputs(node: Node, name: str) -> list[tuple[Node, str]]:
     """The inputs that a tensor of a node is made from, and its name there."""
+    if node.term.inventory is not None and absent(node, name):
+        return []
     if node.op == "match":
-        return [(node.inputs[arm_of(node, name)], name)]
+        return [(node.inputs[arm_of(node, node.term.inventory.place(name))], name)]
     if node.op == "patch":
         return [(node.inputs[name in node["names"]], name)]
     if node.term.layout is not None:
         origin = node.term.layout.origins[name]
-        if isinstance(origin, Pick):
+        if isinstance(origin, Pick | Changed):
             return [(node.inputs[origin.input], origin.name)]
     return [(each, name) for each in node.inputs if _has(each, name)]
 

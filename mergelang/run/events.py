@@ -151,9 +151,8 @@ class RunFailed:
 
 
 Event: TypeAlias = (
-    RecipeChanged | RunStarted | Preparing | OutputStarted | UpToDate | Resumed | Left | Noted
-    | TensorDone
-    | Progress | OutputDone | RunDone | RunFailed
+    FetchStarted | Fetching | FetchDone | RecipeChanged | RunStarted | Preparing | OutputStarted
+    | UpToDate | Resumed | Left | Noted | TensorDone | Progress | OutputDone | RunDone | RunFailed
 )
 
 KINDS = {kind.__name__: kind for kind in get_args(Event)}

@@ -85,7 +85,7 @@ ACTIONS = (
     # Model
     Action("o", "o", "open", "open", "open a model", (MODEL, LINEAGE), True),
     Action("slash", "/", "filter", "filter", "filter the tensors by name", (MODEL,), True),
-    Action("s", "s", "sort", "sort", "sort by the next column", (MODEL,), True),
+    Action("s", "s", "sort", "sort", "sort by the next column", (MODEL,)),
     Action("v", "v", "compare", "compare", "compare with another model", (MODEL,), True),
     Action("m", "m", "measure", "map", "what the map shows: difference, cosine, signs",
            (MODEL,), True),

@@ -1,41 +1,33 @@
 """The terminal view: six pages over one recipe, its run and the models around it.
 
 Knows what is shown where; everything that is shown is made by the packages below. Work is done on
-threads or in a process, and a timer takes up what comes of it.
+threads or in a process, and a timer takes up what comes of it. What is not needed for the first
+screen is imported when it is: the page that is asked for is there at once.
 """
 
+from asyncio import Lock
 from collections.abc import Mapping
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import ContentSwitcher, Footer
 
 from mergelang.api import load
-from mergelang.draw.operator_text import operator_text
 from mergelang.draw.units import counted
 from mergelang.errors import MergelangError
-from mergelang.ops.registry import operators
 from mergelang.source import Source, Span
 from mergelang.tui import runner as runners
-from mergelang.tui.actions import ACTIONS, GRAPH, LINEAGE, MODEL, PLAN, RECIPE, RUN
+from mergelang.tui.actions import ACTIONS, GRAPH, MODEL, RECIPE, RUN
 from mergelang.tui.following import Following
-from mergelang.tui.graph_page import GraphPage
 from mergelang.tui.heading import Heading
 from mergelang.tui.jobs import Jobs, reason
-from mergelang.tui.lineage_page import LineagePage
-from mergelang.tui.look import Look, look
-from mergelang.tui.model_page import ModelPage
-from mergelang.tui.page import Page
-from mergelang.tui.palette import Everything
-from mergelang.tui.plan_page import PlanPage
+from mergelang.tui.look import Look, Seen, look
+from mergelang.tui.page import Page, page_of
 from mergelang.tui.progress import ENDED
-from mergelang.tui.recipe_page import RecipePage
-from mergelang.tui.run_page import RunPage
-from mergelang.tui.screens import Help, Leave, Pick, Told
-from mergelang.tui.theme import DARK, LIGHT
+from mergelang.tui.theme import DARK, LIGHT, named
 
 RATE = 10
 """How often a second the view takes up what has come from threads and from the run."""
@@ -54,12 +46,18 @@ output "out/merged" = mean(base, chat)
 """
 
 
+def _everything() -> Any:
+    from mergelang.tui.palette import Everything
+
+    return Everything
+
+
 class View(Following, App[None], inherit_bindings=False):
     """Shows a recipe (`path`, or none: a new one), a `model`, or a run that writes `attached`."""
 
     TITLE = "mergelang"
     CSS_PATH = "app.tcss"
-    COMMANDS: ClassVar[set[Any]] = {Everything}
+    COMMANDS: ClassVar[set[Any]] = {_everything}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[Binding]] = [
         Binding(each.keys, each.action, each.label, show=each.footer, key_display=each.shown,
@@ -78,31 +76,30 @@ class View(Following, App[None], inherit_bindings=False):
         self.saved = self.text = ""
         self.notes: tuple[Any, ...] = ()
         self.look = Look(Source("", ""))
+        self.seen: Seen | None = None
+        """The graph of the text, or of the last one that was right."""
         self._first = page or (MODEL if model else RUN if attached else RECIPE)
         self._model, self._attached = model, attached
+        self._making = Lock()
         # Before there are widgets, so that they are styled once.
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
+        self.ansi_theme_dark, self.ansi_theme_light = named(DARK), named(LIGHT)
         self.theme = LIGHT.name if light else DARK.name
 
     def compose(self) -> ComposeResult:
         yield Heading(id="heading")
         with ContentSwitcher(initial=self._first, id="pages"):
-            yield RecipePage(id=RECIPE)
-            yield GraphPage(id=GRAPH)
-            yield PlanPage(id=PLAN)
-            yield RunPage(id=RUN)
-            yield ModelPage(id=MODEL)
-            yield LineagePage(id=LINEAGE)
+            yield page_of(self._first)
         yield Footer(show_command_palette=False)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         self.set_interval(1 / RATE, self._tick)
         if self._attached is not None:
             self._attach_to(self._attached)
         self._load()
         if self._model is not None:
-            self.open_model(self._model)
+            await self.open_model(self._model)
         # Whichever page it is by then: a key may have come first.
         self.call_after_refresh(lambda: self.page.entered())
 
@@ -133,7 +130,8 @@ class View(Following, App[None], inherit_bindings=False):
             if self.notes or self.path.suffix in (".yml", ".yaml"):
                 # What was imported is a recipe that has not been written yet.
                 self.path, self.saved = self.path.with_suffix(".merge"), ""
-        self.query_one(RecipePage).load(self.text)
+        for page in self.query(f"#{RECIPE}"):
+            page.load(self.text)
         # The screen is painted first: what the check needs is loaded behind it.
         self.call_after_refresh(self.check)
 
@@ -146,6 +144,11 @@ class View(Following, App[None], inherit_bindings=False):
         return self.path.name if self.path else "a new recipe"
 
     @property
+    def has_looked(self) -> bool:
+        """Whether a recipe has been looked at by now."""
+        return bool(self.look.source.name)
+
+    @property
     def is_changed(self) -> bool:
         return self.text != self.saved
 
@@ -156,13 +159,11 @@ class View(Following, App[None], inherit_bindings=False):
     def check(self) -> None:
         """Looks at the text as it stands, on a thread."""
         source = Source(str(self.path or "new.merge"), self.text)
-        folder, settings, notes = self.folder, dict(self.settings), self.notes
-        self.jobs.start(
-            "look", lambda: look(source, folder, settings, notes), self._looked, self._broke
-        )
+        facts = self.path, self.folder, dict(self.settings), self.notes
+        self.jobs.start("look", lambda: look(source, *facts), self._looked, self.broke)
 
     def _looked(self, found: Look) -> None:
-        self.look = found
+        self.look, self.seen = found, found.seen or self.seen
         if self.seen_of_run is None and self.watched is not None:
             self._follow()
         for page in self.query(Page):
@@ -170,7 +171,7 @@ class View(Following, App[None], inherit_bindings=False):
         self.query_one(Heading).refresh()
         self.refresh_bindings()
 
-    def _broke(self, error: Exception) -> None:
+    def broke(self, error: Exception) -> None:
         self.notify(reason(error), severity="error", markup=False)
 
     def set_param(self, name: str, value: str | None) -> None:
@@ -198,40 +199,38 @@ class View(Following, App[None], inherit_bindings=False):
     def page(self) -> Page:
         return self.query_one(f"#{self.query_one('#pages', ContentSwitcher).current}", Page)
 
-    def show_box(self, box: str | None) -> None:
+    async def show_box(self, box: str | None) -> None:
         """The graph with a box of it chosen."""
-        self.action_go(GRAPH)
+        await self.action_go(GRAPH)
         if box is not None:
-            self.query_one(GraphPage).choose(box)
+            self.page.choose(box)
 
-    def show_text(self, span: Span) -> None:
+    async def show_text(self, span: Span) -> None:
         """The recipe with the cursor on a place of it."""
         if span.source.text != self.text:
             self.notify("this stands in another file, or the text has changed since")
             return
-        self.action_go(RECIPE)
-        self.query_one(RecipePage).editor.go_to(span.start, span.end)
+        await self.action_go(RECIPE)
+        self.page.editor.go_to(span.start, span.end)
 
-    def open_model(self, path: str) -> None:
-        self.action_go(MODEL)
-        self.query_one(ModelPage).open_at(path)
+    async def open_model(self, path: str) -> None:
+        await self.action_go(MODEL)
+        self.page.open_at(path)
 
     def pick(self, title: str, kind: str, then: Any) -> None:
         """Asks for a path; `then` is called with it."""
-        def take(chosen: str | None) -> None:
-            if chosen:
-                then(chosen)
+        self.pick_or_none(title, kind, lambda chosen: then(chosen) if chosen else None)
 
-        self.push_screen(Pick(title, kind, self.folder), take)
+    def pick_or_none(self, title: str, kind: str, then: Any) -> None:
+        """Asks for a path that may be left out; `then` is called with it, or None."""
+        from mergelang.tui.screens import Pick
 
-    def pick_or_none(self, title: str, then: Any) -> None:
-        """Asks for a model that may be left out; `then` is called with its path, or None."""
-        self.push_screen(Pick(title, "model", self.folder), then)
+        self.push_screen(Pick(title, kind, self.folder), then)
 
     @property
     def model(self) -> Any:
         """The checkpoint that the model page shows, if any."""
-        return self.query_one(ModelPage).model
+        return next((page.model for page in self.query(f"#{MODEL}")), None)
 
     # Actions
 
@@ -245,13 +244,19 @@ class View(Following, App[None], inherit_bindings=False):
             page.id in each.pages and each.method == parameters[0] for each in ACTIONS
         ) and page.can(str(parameters[0]))
 
-    def action_page(self, method: str, *arguments: Any) -> None:
-        getattr(self.page, method)(*arguments)
+    async def action_page(self, method: str, *arguments: Any) -> None:
+        done = getattr(self.page, method)(*arguments)
+        if isawaitable(done):
+            await done
 
-    def action_go(self, name: str) -> None:
+    async def action_go(self, name: str) -> None:
         if len(self.screen_stack) > 1:
             return
-        self.query_one("#pages", ContentSwitcher).current = name
+        pages = self.query_one("#pages", ContentSwitcher)
+        async with self._making:
+            if name not in [page.id for page in pages.children]:
+                await pages.add_content(page_of(name))
+        pages.current = name
         self.query_one(Heading).refresh()
         self.page.entered()
         self.refresh_bindings()
@@ -282,29 +287,36 @@ class View(Following, App[None], inherit_bindings=False):
             return
         self.pick("open a recipe", "recipe", self.open_recipe)
 
-    def open_recipe(self, path: str) -> None:
+    async def open_recipe(self, path: str) -> None:
         """Another recipe in place of this one."""
         before = self.path, self.notes
         self.path, self.settings, self.notes = Path(path), {}, ()
         try:
             self._load()
-            self.action_go(RECIPE)
+            await self.action_go(RECIPE)
         except MergelangError as error:
             self.path, self.notes = before
-            self._broke(error)
+            self.broke(error)
 
     def action_help(self) -> None:
+        from mergelang.tui.screens import Help
+
         self.push_screen(Help(self.page.id))
 
     def action_operator(self, name: str) -> None:
         """The documentation of an operator."""
-        text = Text(operator_text(operators()[name].signature))
-        self.push_screen(Told(name, text))
+        from mergelang.draw.operator_text import operator_text
+        from mergelang.ops.registry import operators
+        from mergelang.tui.screens import Told
+
+        self.push_screen(Told(name, operator_text(operators()[name].signature)))
 
     def action_toggle_theme(self) -> None:
         self.theme = DARK.name if self.theme == LIGHT.name else LIGHT.name
 
     def action_leave(self) -> None:
+        from mergelang.tui.screens import Leave
+
         if self.has_run_going or self.is_changed:
             self.push_screen(Leave(self.has_run_going, self.is_changed), self._leave)
         else:
@@ -317,6 +329,8 @@ class View(Following, App[None], inherit_bindings=False):
             return
         if how == "cancel" and self.runner is not None:
             self.runner.cancel()
+        elif self.has_run_going:
+            self.runner.resume()
         self.exit()
 
 

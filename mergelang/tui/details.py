@@ -14,8 +14,8 @@ from mergelang.draw.units import counted, size
 from mergelang.draw.words import number_text, schedule_text
 from mergelang.ops.registry import operators
 from mergelang.tensors import Inventory
+from mergelang.tui.parts import Share
 from mergelang.tui.progress import OutputState, RunState, took
-from mergelang.tui.watch import Share
 
 LABEL = "dim"
 
@@ -29,16 +29,17 @@ CHART = 32
 
 def details(
     box: Box, picture: Picture, program: Program, run: RunState | None = None,
-    share: Share | None = None, reads: int = 0,
+    share: Share | None = None, reads: int = 0, key: str | None = None,
 ) -> Text:  # fmt: skip
     """Expression, operator, options, mass, tensors, donor of the box; an output's folder.
 
     `share` is how far it has come and what it takes, of `reads` bytes that the run reads in all.
+    `key` is its derivation key, empty where there is none yet, None where it is not known whether.
     """
     text = Text()
     text.append(box.name or box.text, "bold").append(f"  {_headline(box)}\n", "italic")
     if box.kind == OUTPUT:
-        _rows(text, _output_rows(box, run) + _share_rows(share, reads, run))
+        _rows(text, _output_rows(box, run) + _share_rows(share, reads, run) + _key_rows(key))
         return text
     term = box.node.term
     if box.kind != SOURCE and (box.name or "\n" in term.span.text):
@@ -47,7 +48,7 @@ def details(
     rows += _inputs(box, picture)
     rows += _term_rows(term, program)
     rows += _share_rows(share, reads, run if box.kind != SOURCE else None)
-    rows.append(("key", box.node.key.hex()))
+    rows += _key_rows(key)
     _rows(text, rows)
     charts = _charts(box)
     if charts:
@@ -150,6 +151,11 @@ def _share_rows(share: Share | None, reads: int, run: RunState | None) -> list[t
             part = min(share.seconds / run.seconds, 1)
             rows.append(("time", f"{took(share.seconds)}, {part:.0%} of the run"))
     return rows
+
+
+def _key_rows(key: str | None) -> list[tuple[str, str]]:
+    none = "no key until its sources were read"
+    return [] if key is None else [("derivation", key or none)]
 
 
 def _charts(box: Box) -> list[tuple[str, str]]:

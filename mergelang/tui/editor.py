@@ -1,15 +1,14 @@
 """The text of a recipe as a widget: its words in colours, its mistakes underlined."""
 
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 
 from textual import events
 from textual.message import Message
 from textual.widgets import TextArea
 
 from mergelang.errors import Diagnostic
-from mergelang.lang.highlight import words
 from mergelang.source import Source
-from mergelang.tui.theme import EDITORS, ERROR, WARNING
 
 TAKEN = ("up", "down", "tab", "enter", "escape", "pageup", "pagedown")
 """Keys that the list of completions gets while it is open."""
@@ -18,7 +17,9 @@ TAKEN = ("up", "down", "tab", "enter", "escape", "pageup", "pagedown")
 class Editor(TextArea):
     """Edits a recipe. `completing`: a list of completions is open and takes some keys."""
 
-    _problems: tuple[tuple[int, int, str], ...] = ()
+    _problems: tuple[tuple[int, int, bool], ...] = ()
+    _colours: ModuleType | None = None
+    """None until the text has been painted: the lexer takes a moment to load."""
 
     class Hovered(Message):
         """The mouse stands over a place of the text."""
@@ -42,15 +43,23 @@ class Editor(TextArea):
             soft_wrap=False, show_line_numbers=True, tab_behavior="indent", **options
         )
         self.completing = False
-        for theme in EDITORS.values():
-            self.register_theme(theme)
 
     def on_mount(self) -> None:
         self.indent_width = 2
+        self.call_after_refresh(self._begin_colours)
+
+    def _begin_colours(self) -> None:
+        from mergelang.tui import colours
+
+        self._colours = colours
+        for theme in colours.EDITORS.values():
+            self.register_theme(theme)
         self.watch(self.app, "theme", self._follow_theme)
+        self._build_highlight_map()
+        self.refresh()
 
     def _follow_theme(self, name: str) -> None:
-        if name in EDITORS:
+        if name in self._colours.EDITORS:
             self.theme = name
 
     # Places: (row, column) of the widget, offsets of the text
@@ -78,8 +87,7 @@ class Editor(TextArea):
     def mark(self, found: Iterable[Diagnostic], source: Source) -> None:
         """Underlines mistakes and warnings of a text, as far as it is still the same."""
         self._problems = tuple(
-            (each.span.start, max(each.span.end, each.span.start + 1),
-             ERROR if each.is_error else WARNING)
+            (each.span.start, max(each.span.end, each.span.start + 1), each.is_error)
             for each in found if each.span is not None and each.span.source is source
         )  # fmt: skip
         self._build_highlight_map()
@@ -89,11 +97,14 @@ class Editor(TextArea):
         """Called by TextArea after each edit: rows with (first byte, last byte, style)."""
         self._line_cache.clear()
         self._highlights.clear()
+        if self._colours is None:
+            return
         text = self.text
         lines = _Lines(text)
-        for word in words(text):
+        for word in self._colours.words(text):
             lines.add(self._highlights, word.start, word.end, word.kind)
-        for start, end, kind in self._problems:
+        for start, end, is_error in self._problems:
+            kind = self._colours.ERROR if is_error else self._colours.WARNING
             lines.add(self._highlights, start, min(end, len(text)), kind)
 
     # Keys and mouse

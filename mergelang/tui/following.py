@@ -1,17 +1,19 @@
 """The part of the view that starts, follows and comes back to a run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mergelang.errors import UsageError
 from mergelang.tui import runner as runners
 from mergelang.tui.actions import RUN
 from mergelang.tui.heading import Heading
-from mergelang.tui.look import Seen
 from mergelang.tui.page import Page
 from mergelang.tui.progress import CACHED, CANCELLED, DONE, ENDED
-from mergelang.tui.run_page import RunPage
-from mergelang.tui.watch import Parts, Share, Watch
+from mergelang.tui.watch import Watch
+
+if TYPE_CHECKING:
+    from mergelang.tui.look import Seen
+    from mergelang.tui.parts import Parts, Share
 
 WHOLE = (DONE, CACHED)
 """States of an output whose folder is there."""
@@ -22,18 +24,15 @@ class Following:
 
     runner: runners.Runner | None = None
     watched: Watch | None = None
-    seen_of_run: Seen | None = None
+    seen_of_run: "Seen | None" = None
     plan_of_run: Any = None
-    _parts: Parts | None = None
-    _run_parts: Parts | None = None
+    is_paused: bool = False
+    _parts: "Parts | None" = None
+    _run_parts: "Parts | None" = None
 
     @property
     def has_run_going(self) -> bool:
         return self.watched is not None and self.watched.state.phase not in ENDED
-
-    @property
-    def is_paused(self) -> bool:
-        return self.runner is not None and self.runner.paused
 
     @property
     def is_run_of_this(self) -> bool:
@@ -57,24 +56,26 @@ class Following:
         """Bytes that a run of the recipe reads in all; 0 where that is not known yet."""
         return self.look.plan.bytes_read if self.look.plan else 0
 
-    def share_of(self, box: str) -> Share | None:
+    def share_of(self, box: str) -> "Share | None":
         """What a box takes of a run of the recipe, and how far it has come."""
         if self._parts is None or self._parts.text != self.look.source.text:
             return None
         return self._parts.share(box, self.watched.done if self.is_run_of_this else {})
 
-    def share_of_run(self, box: str) -> Share | None:
+    def share_of_run(self, box: str) -> "Share | None":
         """The same of the recipe that is being run, which may be another text by now."""
         return self._run_parts.share(box, self.watched.done) if self._run_parts else None
 
     _text_of_run = ""
 
-    def run_recipe(self) -> None:
+    async def run_recipe(self) -> None:
         """Saves the recipe and starts a run of it."""
         if self.has_run_going:
             return
         if self.look.plan is None or self.look.source.text != self.text:
-            self.notify("it can run once it is right: f2 shows the mistakes", severity="warning")
+            why = "can be planned: f4 tells why it cannot" if self.look.unplanned else \
+                "is right: f2 shows the mistakes"
+            self.notify(f"it can run once it {why}", severity="warning")
             return
         if not self._save():
             return
@@ -84,11 +85,11 @@ class Following:
                 self.path, self.settings, [str(each.path) for each in plan.outputs]
             )
         except UsageError as error:
-            self._broke(error)
+            self.broke(error)
             return
         self._watch()
         self._follow()
-        self.action_go(RUN)
+        await self.action_go(RUN)
 
     def _attach_to(self, output: Path) -> None:
         self.runner = runners.attach(output)
@@ -100,7 +101,6 @@ class Following:
     def _watch(self) -> None:
         self.watched = Watch()
         self.seen_of_run = self.plan_of_run = self._run_parts = None
-        self.query_one(RunPage).began()
         self._hear()
 
     def _follow(self) -> None:
@@ -110,7 +110,7 @@ class Following:
         self.seen_of_run, self.plan_of_run = self.look.seen, self.look.plan
         self._text_of_run = self.look.source.text
 
-        def know(parts: Parts) -> None:
+        def know(parts: "Parts") -> None:
             self._run_parts = parts
             self._tell_run()
 
@@ -118,7 +118,7 @@ class Following:
 
     def find_parts(self) -> None:
         """Learns which tensors each node takes part in, on a thread; pages then hear of it."""
-        def know(parts: Parts) -> None:
+        def know(parts: "Parts") -> None:
             self._parts = parts
             self.page.heard()
 
@@ -127,8 +127,14 @@ class Following:
 
     def _find_parts(self, job: str, then: Any) -> None:
         text, seen, plan = self.look.source.text, self.look.seen, self.look.plan
+
+        def work() -> "Parts":
+            from mergelang.tui.parts import Parts
+
+            return Parts(seen.picture, plan, text)
+
         if plan is not None:
-            self.jobs.start(job, lambda: Parts(seen.picture, plan, text), then, self._broke)
+            self.jobs.start(job, work, then, self.broke)
 
     def _hear(self) -> None:
         """Takes up what the run has said; looks after a process that ended without a word."""
@@ -138,7 +144,8 @@ class Following:
             self.watched.hear(event)
         if not alive and self.watched.state.phase not in ENDED:
             self._lost()
-        if self.watched.state is not before or not alive:
+        was_paused, self.is_paused = self.is_paused, self.runner.paused
+        if self.watched.state is not before or not alive or was_paused != self.is_paused:
             self._tell_run()
 
     def _lost(self) -> None:

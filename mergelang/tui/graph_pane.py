@@ -15,6 +15,9 @@ from mergelang.draw.graph_text import Drawing, Rect, Run, cells
 from mergelang.draw.picture import Box
 from mergelang.tui.progress import MARKS, PENDING
 
+DOUBLE = dict(zip("┌─┐│└┘┬┏━┓┃┗┛┳", "╔═╗║╚╝╦" * 2, strict=True))
+"""How the border of the selected box is drawn, so that it is seen without colour."""
+
 
 class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows a drawing; one box is selected."""
@@ -141,6 +144,10 @@ class GraphPane(ScrollView, can_focus=True, inherit_bindings=False):
             style = self._box_style(box.id, box.kind)
             end = min(rect.x + rect.width, len(shown))
             styles[rect.x : end] = [style] * (end - rect.x)
+            if box.id == self.selected and rect.height > 1:
+                shown[rect.x : end] = [DOUBLE.get(cell, cell) for cell in shown[rect.x : end]]
+            elif box.id == self.selected:
+                shown[rect.x - 1] = "›"
             mark = MARKS[self._states.get(box.id, PENDING)]
             if mark and line == rect.y:
                 # In the border of a box; of a lane, before its name.

@@ -45,11 +45,11 @@ class Heading(Widget):
         text.append(" " * max(0, room - right.cell_len)).append(right)
         return text
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         at = 0
         for name, said in self._parts():
             if at <= event.x < at + len(said):
-                self.app.action_go(name)
+                await self.app.action_go(name)
             at += len(said)
 
     def on_resize(self) -> None:

@@ -1,47 +1,52 @@
-"""A recipe looked at: everything that the pages show of it, made in one go on a thread. Pure."""
+"""A recipe looked at: everything that the pages show of it, made in one go on a thread. Pure.
+
+What that needs is imported there.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mergelang.api import Recipe
-from mergelang.check.program import Program
-from mergelang.draw.graph_text import Drawing, draw_picture
-from mergelang.draw.lanes import draw_lanes
-from mergelang.draw.picture import Picture, picture
 from mergelang.errors import Diagnostic, MergelangError
-from mergelang.graph import build
-from mergelang.graph.node import Graph
-from mergelang.plan.plan import Plan, plan
-from mergelang.plan.previous import with_previous
-from mergelang.record.current import with_current
 from mergelang.source import Source
+
+if TYPE_CHECKING:
+    from mergelang.api import Recipe
+    from mergelang.check.program import Program
+    from mergelang.draw.graph_text import Drawing
+    from mergelang.draw.picture import Picture
+    from mergelang.graph.node import Graph
+    from mergelang.plan.plan import Plan
 
 MOST_BOXES = 40
 """From more nodes than that on, a graph is shown as lanes."""
+
+AWAY = "W2220"
+"""A source on the Hub cannot be reached: the recipe can be drawn, but not planned."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """A graph with its two drawings; boxes only where they are not too many to be drawn at once."""
 
-    program: Program
-    graph: Graph
-    picture: Picture
-    lanes: Drawing
-    boxes: Drawing | None
+    program: "Program"
+    graph: "Graph"
+    picture: "Picture"
+    lanes: "Drawing"
+    boxes: "Drawing | None"
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What was found in a text. `seen` is None where the recipe is wrong, `plan` where it cannot
-    be planned; `unplanned` then says why."""
+    """What was found in a text. `seen` is None where the text is wrong by itself, `plan` where the
+    recipe cannot be planned; `unplanned` then says why, or the errors do."""
 
     source: Source
     settings: Mapping[str, str] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     seen: Seen | None = None
-    plan: Plan | None = None
+    plan: "Plan | None" = None
     unplanned: tuple[Diagnostic, ...] = ()
 
     @property
@@ -50,24 +55,45 @@ class Look:
 
 
 def look(
-    source: Source, folder: Path, settings: Mapping[str, str],
+    source: Source, path: Path | None, folder: Path, settings: Mapping[str, str],
     notes: tuple[Diagnostic, ...] = (),
 ) -> Look:  # fmt: skip
-    """Checks, draws and plans a recipe."""
-    recipe = Recipe(source, folder, settings, notes)
+    """Checks, draws and plans a recipe. `path` is its file, beside which its lock may lie."""
+    from mergelang.api import Recipe, plan_of
+
+    recipe = Recipe(source, folder, settings, notes, path)
     try:
-        program = recipe.check()
-        graph = build(program)
+        seen = _seen(recipe.check())
     except MergelangError as error:
-        return Look(source, settings, error.diagnostics)
-    shown = picture(graph)
-    boxes = draw_picture(shown) if len(shown.boxes) <= 4 * MOST_BOXES else None
-    seen = Seen(program, graph, shown, draw_lanes(shown), boxes)
-    found = program.diagnostics
-    if not program.outputs:
+        return Look(source, settings, error.diagnostics, _without_sources(recipe))
+    found = seen.program.diagnostics
+    if not seen.program.outputs:
         return Look(source, settings, found, seen)
+    away = tuple(each for each in found if each.code == AWAY)
+    if away:
+        return Look(source, settings, found, seen, None, away)
     try:
-        planned = with_current(with_previous(plan(graph)))
-        return Look(source, settings, found, seen, planned)
+        planned = plan_of(seen.graph)
+        return Look(source, settings, planned.graph.program.diagnostics, seen, planned)
     except MergelangError as error:
         return Look(source, settings, found, seen, None, error.diagnostics)
+
+
+def _seen(program: "Program") -> Seen:
+    from mergelang.draw.graph_text import draw_picture
+    from mergelang.draw.lanes import draw_lanes
+    from mergelang.draw.picture import picture
+    from mergelang.graph import build
+
+    graph = build(program)
+    shown = picture(graph)
+    boxes = draw_picture(shown) if len(shown.boxes) <= 4 * MOST_BOXES else None
+    return Seen(program, graph, shown, draw_lanes(shown), boxes)
+
+
+def _without_sources(recipe: "Recipe") -> Seen | None:
+    """The graph of a recipe that is right but for its models, which may not be there yet."""
+    try:
+        return _seen(recipe.check(sources=False))
+    except MergelangError:
+        return None

@@ -17,7 +17,7 @@ from mergelang.measure import Histogram, Sums, comparable, histogram, measurable
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import parse_reference
 from mergelang.tui.jobs import reason
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 from mergelang.tui.table import Column, Line, Table
 
 BINS, LOW = 44, 5
@@ -51,7 +51,7 @@ class ModelPage(Page):
         with VerticalScroll(id="tensor", can_focus=False):
             yield Static(id="tensor-text", markup=False)
         yield Table(id="tensors")
-        with VerticalScroll(id="map"):
+        with Panel(id="map"):
             yield Static(id="map-text", markup=False)
 
     def on_mount(self) -> None:
@@ -200,7 +200,9 @@ class ModelPage(Page):
             def with_base(base: str | None) -> None:
                 self.compare_with(other, base)
 
-            self.view.pick_or_none("the base of both, for task vectors; escape: none", with_base)
+            self.view.pick_or_none(
+                "the base of both, for task vectors; escape: none", "model", with_base
+            )
 
         self.view.pick("compare with", "model", then)
 
@@ -261,8 +263,7 @@ class ModelPage(Page):
             self._tell_rows()
 
     def _tell_map(self) -> None:
-        shown = self.query_one("#map")
-        width = max(16, shown.content_size.width - 30)
+        width = max(16, self.query_one(Panel).columns - 29)
         rows = strip_rows(self.model.inventory, width, fine=True)
         theme = self.view.current_theme
         wide = max(1, min(4, width // max((len(row.cells) for row in rows), default=1)))
@@ -274,7 +275,6 @@ class ModelPage(Page):
         self.table.display = not yes
         if yes and self.page_is_shown:
             self.take_focus(self.query_one("#map"))
-            self.call_after_refresh(self._tell_map)
         elif self.page_is_shown:
             self.take_focus(self.table)
 
@@ -282,9 +282,9 @@ class ModelPage(Page):
     def page_is_shown(self) -> bool:
         return self.view.page is self
 
-    def on_resize(self) -> None:
-        if self.query_one("#map").display and self._others:
-            self.call_after_refresh(self._tell_map)
+    def on_panel_sized(self) -> None:
+        if self._others:
+            self._tell_map()
 
     # Actions
 

@@ -30,7 +30,7 @@ class Everything(Provider):
     async def _do(self, page: str | None, action: Any) -> None:
         view: Any = self.app
         if page is not None and view.page.id != page:
-            view.action_go(page)
+            await view.action_go(page)
         if page is not None and not view.page.can(action.method):
             view.notify(f"not now: {action.text}", severity="warning")
             return

@@ -8,17 +8,17 @@ from typing import Any
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.widgets import Checkbox, Input, Static
 
 from mergelang.check.program import Parameter
-from mergelang.draw.plan_text import disks, plan_text
+from mergelang.draw.plan_text import WIDTH, disks, plan_text
 from mergelang.draw.units import size
 from mergelang.draw.words import number_text
 from mergelang.plan.memory import MEMORY, minimum_memory
 from mergelang.plan.plan import Plan
 from mergelang.tui.details import param_text
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 from mergelang.tui.progress import track
 from mergelang.tui.slider import Slider
 from mergelang.wording import render
@@ -35,7 +35,7 @@ class PlanPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Vertical(id="params")
-        with VerticalScroll(id="plan-scroll"):
+        with Panel(id="plan-scroll"):
             yield Static(id="plan-machine", markup=False)
             yield Static(id="plan-text", markup=False)
 
@@ -56,12 +56,17 @@ class PlanPage(Page):
         machine.display = look.plan is not None
         if look.plan is not None:
             machine.update(machine_text(look.plan))
-            text.update(Text(plan_text(look.plan)))
+            width = max(WIDTH, self.query_one(Panel).columns)
+            text.update(Text(plan_text(look.plan, width)))
         elif look.unplanned or look.errors:
             found = look.unplanned or look.errors
             text.update(Text("\n\n".join(map(render, found))))
         elif look.seen is not None:
             text.update('there is nothing to plan: the recipe has no `output "folder" = ...`')
+
+    def on_panel_sized(self) -> None:
+        if self.view.look.plan is not None:
+            self.looked()
 
     # Params
 
@@ -105,11 +110,17 @@ class PlanPage(Page):
     def defaults(self) -> None:
         """Sets every param back."""
         self.view.settings.clear()
-        self._params = {}
+        with self.prevent(Slider.Changed, Checkbox.Changed):
+            for each in self.query_one("#params").children:
+                default = self._params[each.name][0]
+                if isinstance(each, Slider):
+                    each.set(default)
+                else:
+                    each.value = default
         self.view.check()
 
-    def run_recipe(self) -> None:
-        self.view.run_recipe()
+    async def run_recipe(self) -> None:
+        await self.view.run_recipe()
 
 
 def _control(param: Parameter, width: int) -> Any:

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from rich.text import Text
 
-from mergelang.draw.picture import OUTPUT, SOURCE, Picture
 from mergelang.draw.units import counted, size
-from mergelang.plan.plan import Plan
 from mergelang.run import events
 
 PENDING, RUNNING, DONE, FAILED, CACHED = "pending", "running", "done", "failed", "cached"
-STARTING, CANCELLED = "starting", "cancelled"
+STARTING, FETCHING, CANCELLED = "starting", "fetching", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
 
 MARKS = {PENDING: "", RUNNING: "▶", DONE: "✓", FAILED: "✗", CACHED: "≡", "paused": "‖"}
@@ -32,8 +30,9 @@ class OutputState:
 
 @dataclass(frozen=True)
 class RunState:
-    """A run. `phase`: starting | running | done | failed | cancelled. Bytes read and written count
-    together, since a merge of several passes reads more than it writes."""
+    """A run. `phase`: starting | fetching | running | done | failed | cancelled. Bytes read and
+    written count together, since a merge of several passes reads more than it writes; while sources
+    are fetched, the bytes that have come. `doing`: what else is done before the first tensor."""
 
     phase: str = STARTING
     outputs: Mapping[str, OutputState] = field(default_factory=dict)
@@ -43,6 +42,7 @@ class RunState:
     seconds: float = 0.0
     memory: int = 0
     problem: str = ""
+    doing: str = ""
     left: int = 0
     """Tensors that are kept for the next run, which goes on from there."""
 
@@ -61,11 +61,19 @@ class RunState:
 def after(state: RunState, event: events.Event) -> RunState:
     """The state once an event has been heard."""
     match event:
+        case events.FetchStarted(nbytes=total):
+            return replace(state, phase=FETCHING, total=total)
+        case events.Fetching(file=file, bytes_fetched=fetched, seconds=s):
+            return replace(state, doing=f"fetching {file}", read=fetched, seconds=s)
+        case events.FetchDone():
+            return replace(state, phase=STARTING, total=0, read=0, seconds=0.0, doing="")
+        case events.Preparing(what=what):
+            return replace(state, doing=f"preparing {what}")
         case events.RunStarted(outputs=names, bytes_read=read, bytes_written=written):
             outputs = {name: OutputState() for name in names}
             return replace(state, phase=RUNNING, outputs=outputs, total=read + written)
         case events.OutputStarted(output=name, tensors=count):
-            return _output(state, name, state=RUNNING, tensors=count)
+            return _output(replace(state, doing=""), name, state=RUNNING, tensors=count)
         case events.UpToDate(output=name):
             return _output(state, name, state=CACHED)
         case events.Left(tensors=tensors):
@@ -102,38 +110,6 @@ def stopped(state: RunState, phase: str, problem: str) -> RunState:
     return replace(state, phase=phase, outputs=outputs, problem=problem)
 
 
-def output_states(plan: Plan | None, run: RunState | None) -> dict[str, str]:
-    """The state of each output: what a run has made of it, else whether it lies there already."""
-    states = {
-        each.destination.text: CACHED if each.current else PENDING
-        for each in (plan.outputs if plan else ())
-    }  # fmt: skip
-    return states | {name: each.state for name, each in (run.outputs if run else {}).items()}
-
-
-def box_states(picture: Picture, outputs: Mapping[str, str]) -> dict[str, str]:
-    """The state of each box: that of the outputs that are made from it. A source has none of its
-    own: it is there from the beginning."""
-    used: dict[str, set[str]] = {box.id: set() for box in picture.boxes}
-    for box in picture.boxes:
-        if box.kind == OUTPUT and box.target.text in outputs:
-            used[box.id].add(outputs[box.target.text])
-    # Lines stand in the order of their targets, inputs first: backwards, users come first.
-    for line in reversed(picture.lines):
-        used[line.source] |= used[line.target]
-    sources = {box.id for box in picture.boxes if box.kind == SOURCE}
-    return {id: _joint(states) for id, states in used.items() if id not in sources}
-
-
-def _joint(states: set[str]) -> str:
-    for each in (FAILED, RUNNING):
-        if each in states:
-            return each
-    if DONE in states:
-        return RUNNING if PENDING in states else DONE
-    return CACHED if states == {CACHED} else PENDING
-
-
 def clock(seconds: float) -> str:
     """`0:07`, `12:30`, `1:02:05`."""
     minutes, rest = divmod(round(seconds), 60)
@@ -150,7 +126,7 @@ def progress_text(state: RunState, *, paused: bool = False) -> Text:
     """The run in one line."""
     match state.phase:
         case "starting":
-            return Text("starting", "italic")
+            return Text(state.doing or "starting", "italic")
         case "failed":
             return Text.assemble((f"{MARKS[FAILED]} failed  ", "bold red"), state.problem)
         case "cancelled":
@@ -173,9 +149,9 @@ def progress_text(state: RunState, *, paused: bool = False) -> Text:
         f"{state.share:4.0%}", f"{size(state.bytes)} of {size(state.total)}", rate,
         "paused" if paused else f"{clock(left)} left" if state.share else "",
     ]  # fmt: skip
-    return Text.assemble(
-        track(state.share, WIDTH, "yellow"), "  ", "  ".join(filter(None, facts)),
-    )  # fmt: skip
+    text = track(state.share, WIDTH, "yellow")
+    text.append(f"  {'  '.join(filter(None, facts))}")
+    return text.append(f"\n{state.doing}", "italic") if state.doing else text
 
 
 def totals_text(state: RunState) -> str:

@@ -1,4 +1,9 @@
-"""The page of the text: the editor, what is wrong below it, what is said about a word beside it."""
+"""The page of the text: the editor, what is wrong below it, what is said about a word beside it.
+
+It is the first page: what reads a recipe is imported once the text is painted.
+"""
+
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import on
@@ -7,16 +12,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from mergelang.check.complete import Completion, complete
-from mergelang.draw.about import about
 from mergelang.draw.units import counted
-from mergelang.errors import Diagnostic, MergelangError
-from mergelang.lang import format, parse
-from mergelang.lang.highlight import word_at
+from mergelang.errors import Diagnostic
 from mergelang.source import Source
 from mergelang.tui.editor import Editor
 from mergelang.tui.page import Page
-from mergelang.wording import helps, message
+
+if TYPE_CHECKING:
+    from mergelang.check.complete import Completion
 
 WAIT = 0.25
 """Seconds without a key until the text is looked at."""
@@ -51,7 +54,7 @@ class RecipePage(Page):
     def on_mount(self) -> None:
         self.query_one("#completions").display = False
         self.query_one("#completions").can_focus = False
-        self.editor.border_title = "recipe"
+        self.load(self.view.text)
 
     def entered(self) -> None:
         self.take_focus(self.editor)
@@ -127,6 +130,10 @@ class RecipePage(Page):
 
     def _say_about(self, offset: int | None = None) -> None:
         look = self.view.look
+        if not self.view.has_looked:
+            return
+        from mergelang.draw.about import about
+
         program = look.seen.program if look.seen else None
         if offset is None:
             offset = self.editor.offset_of_cursor
@@ -165,6 +172,8 @@ class RecipePage(Page):
         self._offer(least=0)
 
     def _offer(self, least: int) -> None:
+        from mergelang.check.complete import complete
+
         at = self.editor.offset_of_cursor
         found = complete(self.editor.text, at, self.view.folder)
         in_path = self.editor.text[found.start - 1 : found.start] in ('"', "/")
@@ -185,7 +194,7 @@ class RecipePage(Page):
         shown.display = True
         self.editor.completing = True
 
-    def _place(self, shown: OptionList, found: Completion, width: int) -> None:
+    def _place(self, shown: OptionList, found: "Completion", width: int) -> None:
         """Under the word that is typed, or above it where there is no room below."""
         spot = self.editor.cursor_screen_offset
         column = spot.x - (self.editor.offset_of_cursor - found.start) - self.region.x - 1
@@ -237,6 +246,8 @@ class RecipePage(Page):
 
     def tidy(self) -> None:
         """Formats the text where it can be read."""
+        from mergelang.lang import format, parse
+
         source = Source(self.view.look.source.name, self.editor.text)
         tree, found = parse(source)
         wrong = [each for each in found if each.is_error]
@@ -251,8 +262,10 @@ class RecipePage(Page):
         self.editor.replace(text, (0, 0), self.editor.document.end)
         self.editor.move_cursor((min(row, self.editor.document.line_count - 1), column))
 
-    def to_graph(self) -> None:
+    async def to_graph(self) -> None:
         """Shows what the cursor stands on in the graph."""
+        from mergelang.lang.highlight import word_at
+
         seen = self.view.look.seen
         word = word_at(self.editor.text, self.editor.offset_of_cursor)
         if seen is None or word is None:
@@ -261,7 +274,7 @@ class RecipePage(Page):
         name = self.editor.text[word.start : word.end]
         boxes = seen.picture.boxes
         named = next((box.id for box in boxes if box.name == name), None)
-        self.view.show_box(named or self._box_at(word.start))
+        await self.view.show_box(named or self._box_at(word.start))
 
     def _box_at(self, offset: int) -> str | None:
         """The box of the innermost expression around a place."""
@@ -275,6 +288,8 @@ class RecipePage(Page):
 
 def problem_text(each: Diagnostic) -> Text:
     """A mistake in two lines at most: where, what, and how to mend it."""
+    from mergelang.wording import helps, message
+
     tone = "bold red" if each.is_error else "bold yellow"
     mark = "✗" if each.is_error else "!"
     place = ""
@@ -285,10 +300,3 @@ def problem_text(each: Diagnostic) -> Text:
     for line in helps(each):
         text.append(f"\n  help: {line}", "cyan")
     return text
-
-
-def explained(error: Exception) -> str:
-    """An error as a line for a notice."""
-    if isinstance(error, MergelangError):
-        return "; ".join(message(each) for each in error.diagnostics)
-    return str(error)

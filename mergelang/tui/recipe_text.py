@@ -5,7 +5,7 @@ import difflib
 from rich.text import Text
 
 from mergelang.lang.highlight import words
-from mergelang.tui.theme import EDITORS
+from mergelang.tui.colours import EDITORS
 
 
 def recipe_text(text: str, theme: str) -> Text:

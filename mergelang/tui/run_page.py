@@ -1,37 +1,39 @@
 """The page of the run: how far it is, node by node and layer by layer, and what it says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widgets import RichLog, Static
 
 from mergelang.draw.charts import Row, strip, strip_rows
 from mergelang.draw.picture import SOURCE
 from mergelang.draw.units import size
 from mergelang.draw.words import shortened
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 from mergelang.tui.progress import (
     CACHED,
     DONE,
     ENDED,
     FAILED,
+    FETCHING,
     MARKS,
     PENDING,
     RUNNING,
     STARTING,
-    box_states,
-    output_states,
     progress_text,
     totals_text,
     track,
 )
+from mergelang.tui.states import box_states, output_states
+from mergelang.tui.watch import Watch
 
 TONES = {CACHED: "blue", PENDING: "dim", RUNNING: "yellow", DONE: "green", FAILED: "bold red"}
-NAME, COUNT = 28, 16
-"""Columns of a node's name, and of its tensors."""
+NAME, BAR = 40, 20
+"""Columns of a node's name, and of its bar, at most."""
 
 
 class RunPage(Page):
@@ -39,6 +41,7 @@ class RunPage(Page):
 
     def __init__(self, **options):
         super().__init__(**options)
+        self._watched: Watch | None = None
         self._logged = 0
         self._drawn_for: Any = None
         self._strip: tuple[object, list[Row]] = (None, [])
@@ -46,9 +49,9 @@ class RunPage(Page):
     def compose(self) -> ComposeResult:
         yield Static(id="progress", markup=False)
         with Horizontal(id="run-middle"):
-            with VerticalScroll(id="run-nodes"):
+            with Panel(id="run-nodes"):
                 yield Static(id="run-nodes-text", markup=False)
-            with VerticalScroll(id="run-strip"):
+            with Panel(id="run-strip"):
                 yield Static(id="run-strip-text", markup=False)
         with Vertical(id="run-failure"):
             yield Static(id="run-failure-text", markup=False)
@@ -58,7 +61,6 @@ class RunPage(Page):
         for id, title in (("run-nodes", "nodes"), ("run-strip", "layers"), ("run-log", "log")):
             self.query_one(f"#{id}").border_title = title
         self.query_one("#run-failure").border_title = "failed"
-        self.heard()
 
     def entered(self) -> None:
         self.take_focus(self.query_one("#run-log"))
@@ -67,21 +69,15 @@ class RunPage(Page):
     def looked(self) -> None:
         self.heard()
 
-    def on_resize(self) -> None:
-        # The panels know their widths once they are laid out.
-        self.call_after_refresh(self._redraw)
-
-    def _redraw(self) -> None:
+    def on_panel_sized(self) -> None:
         self._drawn_for = self.size
         self.heard()
 
-    def began(self) -> None:
-        """Another run is watched."""
-        self._logged = 0
-        self.query_one(RichLog).clear()
-
     def heard(self) -> None:
         watch = self.view.watched
+        if watch is not self._watched:
+            self._watched, self._logged = watch, 0
+            self.query_one(RichLog).clear()
         line = self.query_one("#progress", Static)
         for id in ("#run-middle", "#run-log"):
             self.query_one(id).display = watch is not None
@@ -98,11 +94,13 @@ class RunPage(Page):
                 )  # fmt: skip
             elif look.errors:
                 text.append("the recipe has mistakes: f2 shows them", "dim")
+            elif look.unplanned:
+                text.append("the recipe cannot be planned: f4 tells why", "dim")
             line.update(text)
             return
         state = watch.state
         text = progress_text(state, paused=self.view.is_paused)
-        if state.phase not in (STARTING, *ENDED):
+        if state.phase not in (STARTING, FETCHING, *ENDED):
             text.append(f"\n{totals_text(state)}", "dim")
         line.update(text)
         if failure.display:
@@ -132,32 +130,30 @@ class RunPage(Page):
 
     def _by_node(self) -> Text:
         """Each node with a bar: tensors done of those it takes part in."""
-        text, watch, seen = Text(no_wrap=True), self.view.watched, self.view.seen_of_run
-        width = self.query_one("#run-nodes").content_size.width
+        watch, seen = self.view.watched, self.view.seen_of_run
+        width = self.query_one("#run-nodes", Panel).columns
         if seen is None:
-            for name, each in watch.state.outputs.items():
-                share = each.done / each.tensors if each.tensors else 0.0
-                count = f"{each.done:,} of {each.tensors:,}"
-                _node(text, name, each.state, share, count, width)
-            return text
+            return nodes_text([
+                (name, each.state, each.done / each.tensors if each.tensors else 0.0,
+                 f"{each.done:,} of {each.tensors:,}")
+                for name, each in watch.state.outputs.items()
+            ], width)  # fmt: skip
         outputs = output_states(None, watch.state)
         states = box_states(seen.picture, outputs)
+        rows = []
         for box in seen.picture.boxes:
-            if box.kind == SOURCE:
-                continue
-            part = self.view.share_of_run(box.id)
+            part = None if box.kind == SOURCE else self.view.share_of_run(box.id)
             if part is None or not part.of:
                 continue
-            state = states.get(box.id, PENDING)
+            name, state = box.name or box.text, states.get(box.id, PENDING)
             if state == CACHED:
-                _node(text, box.name or box.text, state, 1.0, "up to date", width)
+                rows.append((name, state, 1.0, "up to date"))
                 continue
             state = DONE if part.done == part.of else state
             if state == RUNNING and not part.done:
                 state = PENDING
-            count = f"{part.done:,} of {part.of:,}"
-            _node(text, box.name or box.text, state, part.done / part.of, count, width)
-        return text
+            rows.append((name, state, part.done / part.of, f"{part.done:,} of {part.of:,}"))
+        return nodes_text(rows, width)
 
     def _by_layer(self) -> Text:
         """The strip of the output that is being written, or was last."""
@@ -165,11 +161,11 @@ class RunPage(Page):
         if plan is None:
             return Text("")
         names = [each.destination.text for each in plan.outputs]
-        begun = [name for name in names if watch.state.outputs.get(name)
-                 and watch.state.outputs[name].state != PENDING]  # fmt: skip
+        states = {name: each.state for name, each in watch.state.outputs.items()}
+        begun = [name for name in names if states.get(name, PENDING) != PENDING]
         name = begun[-1] if begun else names[0]
         output = plan.outputs[names.index(name)]
-        width = max(8, self.query_one("#run-strip").content_size.width - 12)
+        width = max(8, self.query_one("#run-strip", Panel).columns - 12)
         if self._strip[0] != (id(output), width):
             inventory = output.destination.term.inventory
             self._strip = (id(output), width), strip_rows(inventory, width)
@@ -177,7 +173,10 @@ class RunPage(Page):
         text.append(f"{name}\n", "bold")
         tone = "green" if name in begun else "dim"
         cells = max((len(row.cells) for row in self._strip[1]), default=1)
-        for line in strip(self._strip[1], watch.done.get(name, {}), max(1, min(4, width // cells))):
+        done = watch.done.get(name, {})
+        if states.get(name) == CACHED:
+            done = output.destination.term.inventory.tensors
+        for line in strip(self._strip[1], done, max(1, min(4, width // cells))):
             label, _, cells = line.partition("  ")
             text.append(f"{label}  ", "dim").append(cells + "\n", tone)
         return text
@@ -194,8 +193,8 @@ class RunPage(Page):
                 return bool(self.view.results)
         return True
 
-    def run_recipe(self) -> None:
-        self.view.run_recipe()
+    async def run_recipe(self) -> None:
+        await self.view.run_recipe()
 
     def pause(self) -> None:
         runner = self.view.runner
@@ -203,24 +202,25 @@ class RunPage(Page):
             runner.resume()
         else:
             runner.pause()
-        self.heard()
 
     def cancel(self) -> None:
         self.view.runner.cancel()
         self.view.notify("cancelling")
 
-    def open_result(self) -> None:
-        self.view.open_model(str(Path(self.view.results[-1])))
+    async def open_result(self) -> None:
+        await self.view.open_model(str(Path(self.view.results[-1])))
 
 
-def _node(
-    text: Text, name: str, state: str, share: float, count: str, width: int
-) -> None:
-    """One line of the panel: what room there is goes to the name, then to the bar."""
-    mark = MARKS[state] or "·"
-    tone = TONES.get(state, "")
-    room = max(12, width - 2 - 2 - COUNT)
-    named = min(NAME, room * 2 // 3)
-    text.append(f"{mark} ", tone).append(f"{shortened(name, named):<{named}}  ")
-    text.append(track(share, min(20, max(4, room - named - 2)), tone))
-    text.append(f" {count:>{COUNT - 1}}\n", "dim")
+def nodes_text(rows: Sequence[tuple[str, str, float, str]], width: int) -> Text:
+    """A line for each node: its state, its name, a bar, how much is done, in so many columns."""
+    named = min(max((len(name) for name, *_ in rows), default=0), NAME)
+    count = max((len(said) for *_, said in rows), default=0)
+    long = max(4, min(BAR, width - named - count - 6))
+    named = max(8, min(named, width - long - count - 6))
+    text = Text(no_wrap=True)
+    for name, state, share, said in rows:
+        tone = TONES.get(state, "")
+        text.append(f"{MARKS[state] or '·'} ", tone)
+        text.append(f"{shortened(name, named):<{named}}  ").append(track(share, long, tone))
+        text.append(f"  {said:>{count}}\n", "dim")
+    return text

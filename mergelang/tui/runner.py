@@ -28,6 +28,9 @@ KEPT = 20
 
 COMMAND = (sys.executable, "-m", "mergelang")
 
+STOPPED = ("T", "t")
+"""The letters of a process that has been stopped."""
+
 FACTS, LOG, ERRORS = "run.json", "events.jsonl", "errors.txt"
 
 
@@ -39,7 +42,6 @@ class Runner:
 
     def __init__(self, log: Path, facts: Mapping[str, Any], own: "subprocess.Popen | None" = None):
         self.facts = facts
-        self.paused = False
         self.diagnostics: list[Mapping[str, Any]] = []
         self._log, self._own = log, own
         self._at, self._rest = 0, b""
@@ -95,14 +97,17 @@ class Runner:
         pid = self.facts.get("pid")
         return pid is not None and _began(pid) == self.facts.get("began")
 
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still, whoever has stopped it."""
+        return self.is_alive and _state(self.facts.get("pid", 0))[0] in STOPPED
+
     def pause(self) -> None:
         """Stops it where it stands, with all its workers, as ctrl+z does in a shell."""
         self._send(signal.SIGSTOP)
-        self.paused = True
 
     def resume(self) -> None:
         self._send(signal.SIGCONT)
-        self.paused = False
 
     def cancel(self) -> None:
         """Interrupts it, as ctrl+c does in a shell; outputs stay as they were before."""
@@ -201,12 +206,20 @@ def _began(pid: int) -> str | None:
 
     None for one that is not there any more, or that has ended and is only remembered.
     """
+    state, began = _state(pid)
+    return None if state == "Z" else began
+
+
+def _state(pid: int) -> tuple[str, str | None]:
+    """The letter of a process's state, and when it began; of none an empty one, and None."""
     try:
         found = re.match(r".*\) (\S)(?: \S+){18} (\S+)", Path(f"/proc/{pid}/stat").read_text())
-        return None if found is None or found[1] == "Z" else found[2]
+        return (found[1], found[2]) if found else ("", None)
     except OSError:
         pass
-    shown = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ) if not Path("/proc/self").exists() else None  # fmt: skip
-    return shown.stdout.strip() or None if shown else None
+    if Path("/proc/self").exists():
+        return "", None
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    state, _, began = said.strip().partition(" ")
+    return state[:1], began.strip() or None

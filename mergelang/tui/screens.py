@@ -23,6 +23,9 @@ SUFFIXES = {"recipe": (".merge", ".yml", ".yaml"), "model": (".safetensors",)}
 DEEP = 3
 """Folders down to which models and recipes are looked for."""
 
+HUB = "hf:"
+"""Before the name of a model on the Hub."""
+
 ESCAPE = Binding("escape,q", "dismiss(None)", "close", show=False)
 
 
@@ -33,7 +36,7 @@ class Told(ModalScreen[None]):
         ESCAPE, Binding("question_mark,f1,enter", "dismiss(None)", "close", show=False),
     ]  # fmt: skip
 
-    def __init__(self, title: str, text: Text):
+    def __init__(self, title: str, text: Text | str):
         super().__init__()
         self._title, self._text = title, text
 
@@ -117,7 +120,9 @@ class Pick(ModalScreen[str | None]):
     def _entered(self, event: Input.Submitted) -> None:
         typed = event.value.strip()
         shown = self.query_one(OptionList)
-        if typed and (self._folder / Path(typed).expanduser()).exists():
+        if self._kind == "model" and typed.startswith(HUB):
+            self.dismiss(typed)
+        elif typed and (self._folder / Path(typed).expanduser()).exists():
             self._take(typed)
         elif self._found:
             self._take(self._found[shown.highlighted or 0])

@@ -42,7 +42,7 @@ class Slider(Widget, can_focus=True):
         self, label: str, value: Fraction, default: Fraction, low: Fraction | None = None,
         high: Fraction | None = None, label_width: int = 8,
     ):  # fmt: skip
-        super().__init__()
+        super().__init__(name=label)
         self.label, self.value, self.default = label, value, default
         self.low, self.high = track(default, low, high)
         self._label_width = label_width

@@ -30,6 +30,7 @@ class Line(NamedTuple):
 
 
 GAP = 2
+"""Columns between two columns; behind the title of one there is room for a mark."""
 
 
 class Table(ScrollView, can_focus=True):
@@ -67,7 +68,7 @@ class Table(ScrollView, can_focus=True):
         """Other rows; filter and order stay, and so does the place of the choice."""
         self.columns, self.rows = columns, rows
         self._widths = [
-            max([len(column.title) + 2, *(len(row.shown[i]) for row in rows)])
+            max([len(column.title), *(len(row.shown[i]) for row in rows)])
             for i, column in enumerate(columns)
         ]
         self._arrange()
@@ -114,7 +115,9 @@ class Table(ScrollView, can_focus=True):
             order.sort(key=lambda number: self.rows[number].keys[column], reverse=turned)
         self._order = order
         self._at = order.index(kept) if kept in order else 0
-        width = sum(self._widths) + GAP * len(self._widths)
+        # Behind the last column stands nothing, but for the mark of the order.
+        is_last = self.sorted_by is not None and self.sorted_by[0] == len(self._widths) - 1
+        width = sum(self._widths) + GAP * (len(self._widths) - (not is_last))
         self.virtual_size = Size(width, len(order) + 1)
         self.refresh()
         self._reveal()
@@ -168,7 +171,9 @@ class Table(ScrollView, can_focus=True):
         if not self.columns:
             return Strip.blank(width, base)
         if y == 0:
-            return self._line(self._titles(), self.get_component_rich_style("table--head"), width)
+            titles = [column.title for column in self.columns]
+            head = self.get_component_rich_style("table--head")
+            return self._line(titles, head, width, self.sorted_by)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._order):
             return Strip.blank(width, base)
@@ -176,20 +181,18 @@ class Table(ScrollView, can_focus=True):
         shown = self.rows[self._order[at]].shown
         return self._line(shown, self.get_component_rich_style(chosen), width)
 
-    def _titles(self) -> list[str]:
-        titles = []
-        for number, column in enumerate(self.columns):
-            mark = ""
-            if self.sorted_by is not None and self.sorted_by[0] == number:
-                mark = " ▼" if self.sorted_by[1] else " ▲"
-            titles.append(column.title + mark)
-        return titles
-
-    def _line(self, shown: Sequence[str], style: Style, width: int) -> Strip:
+    def _line(
+        self, shown: Sequence[str], style: Style, width: int,
+        order: tuple[int, bool] | None = None,
+    ) -> Strip:  # fmt: skip
+        """A row, or the titles, of which one tells the `order` of the rows."""
         parts = []
-        for text, wide, column in zip(shown, self._widths, self.columns, strict=True):
+        for number, (text, wide, column) in enumerate(
+            zip(shown, self._widths, self.columns, strict=True)
+        ):
             space = " " * (wide - len(cells(text)))
-            parts.append((space + text if column.right else text + space) + " " * GAP)
+            gap = " " * GAP if order is None or order[0] != number else " ▼" if order[1] else " ▲"
+            parts.append((space + text if column.right else text + space) + gap)
         strip = Strip([Segment("".join(parts), style)])
         left = self.scroll_offset.x
         return strip.crop_extend(left, left + width, style)

@@ -1,15 +1,11 @@
-"""A run as one watches it: its state, which tensors are done, what was said, progress by node.
+"""A run as one watches it: its state, which tensors are done, what was said.
 
 Knows no widgets and no process; it is told events.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mergelang.draw.picture import OUTPUT, Picture
-from mergelang.draw.units import size
-from mergelang.plan.plan import Plan
-from mergelang.plan.reach import reach
+from mergelang.draw.units import counted, size
 from mergelang.run import events
 from mergelang.tui.progress import ENDED, FAILED, RunState, after, stopped, took
 
@@ -35,9 +31,7 @@ class Watch:
                 output, tensor = self._last
                 self.done[output][tensor] = seconds - self._seconds
                 self._seconds, self._last = seconds, None
-        line = said(event)
-        if line:
-            self.log.append(line)
+        self.log += said(event).splitlines()
 
     def lost(self, reason: str, phase: str = FAILED) -> None:
         """The process has ended and has not said how."""
@@ -47,8 +41,19 @@ class Watch:
 
 
 def said(event: events.Event) -> str:
-    """An event as a line for people; empty for those that only count."""
+    """An event as lines for people; empty for those that only count."""
     match event:
+        case events.FetchStarted(files=files, nbytes=nbytes):
+            return f"fetching {counted(files, 'file')}, {size(nbytes)}"
+        case events.FetchDone(nbytes=nbytes, seconds=seconds):
+            return f"fetched {size(nbytes)} in {took(seconds)}"
+        case events.RecipeChanged(lock=lock, changes=changes):
+            return "\n".join(
+                f"since {lock}: {fact}: {was or 'nothing'} → {now or 'nothing'}"
+                for fact, was, now in changes
+            )
+        case events.Preparing(what=what):
+            return f"preparing {what}"
         case events.RunStarted(tensors=tensors, threads=threads):
             return f"run: {tensors:,} tensors, {threads} threads"
         case events.OutputStarted(output=output, tensors=tensors, bytes_written=written):
@@ -71,41 +76,3 @@ def said(event: events.Event) -> str:
         case events.RunFailed(code=code, message=message):
             return f"run: {message} [{code}]"
     return ""
-
-
-@dataclass(frozen=True)
-class Share:
-    """How far a node has come: tensors done of those it takes part in, seconds that these took,
-    bytes that the plan reads for them."""
-
-    done: int = 0
-    of: int = 0
-    seconds: float = 0.0
-    reads: int = 0
-
-
-class Parts:
-    """Which tensors each box of a picture takes part in; made once for the plan of a text."""
-
-    def __init__(self, shown: Picture, plan: Plan, text: str):
-        self.text = text
-        self._tensors: dict[str, list[tuple[str, str, int]]] = {box.id: [] for box in shown.boxes}
-        planned = {each.destination.text: each for each in plan.outputs}
-        for target in shown.boxes:
-            if target.kind != OUTPUT or target.target.text not in planned:
-                continue
-            output, known = target.target.text, {}
-            for task in planned[output].tasks:
-                used = reach(target.node, task.name, known)
-                fact = (output, task.name, task.reads)
-                for box in shown.boxes:
-                    if box is target or (box.kind != OUTPUT and box.node in used):
-                        self._tensors[box.id].append(fact)
-
-    def share(self, box: str, done: Mapping[str, Mapping[str, float]]) -> Share:
-        """How far a box has come, by what is done."""
-        facts = self._tensors.get(box, [])
-        ended = [
-            done[output][name] for output, name, _ in facts if name in done.get(output, ())
-        ]
-        return Share(len(ended), len(facts), sum(ended), sum(reads for _, _, reads in facts))
