@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,20 @@ def test_what_gates_need_and_is_not_there_is_told(models, tmp_path):
     save_file(tensors, tmp_path / "m" / "base" / "model.safetensors", {"format": "pt"})
     with pytest.raises(RunError, match=r"E2323.*model\.layers\.\d\.block"):
         run(tmp_path / "m", tmp_path / "out", f"{ASKED}, gate: hidden)")
+
+
+def test_code_beside_a_tokenizer_is_never_run(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what transformers may ask
+    for name in ("base", "a", "b"):
+        shutil.copytree(models("llama") / name, tmp_path / "m" / name)
+    folder, ran = tmp_path / "m" / "base", tmp_path / "ran"
+    settings = {"auto_map": {"AutoTokenizer": ["tokenization_own.Own", None]},
+                "tokenizer_class": "Own"}  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "tokenization_own.py").write_text(f"open({str(ran)!r}, 'w')\nclass Own: pass\n")
+    with pytest.raises(RunError, match="E2321"):
+        run(tmp_path / "m", tmp_path / "out", f"{ASKED}, gate: hidden)")
+    assert not ran.exists()
 
 
 def test_a_base_that_gets_more_tokens_has_the_gates_that_it_had(models, tmp_path):

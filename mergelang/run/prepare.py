@@ -102,7 +102,9 @@ def _tokens(task: Preparation, texts: Sequence[str]) -> Tokens:
     except ImportError as error:
         raise RunError("E2320") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(task.folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            task.folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise RunError("E2321", folder=task.folder.name, reason=reason) from error
@@ -285,7 +287,7 @@ def _skeleton(task: Preparation) -> tuple[torch.nn.Module, Sequence[torch.nn.Mod
         config = CONFIG_MAPPING[task.config["model_type"]].from_dict(dict(task.config))
         with torch.device("meta"):
             model = AutoModel.from_config(
-                config, dtype=torch.float32, attn_implementation="eager"
+                config, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
             )
         # What it computes from the config alone has to be there.
         model.rotary_emb = type(model.rotary_emb)(config=config)
