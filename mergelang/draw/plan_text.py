@@ -1,9 +1,10 @@
 """A plan as text, like a build plan, and as plain data."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, TypeAlias
 
 from mergelang.check.schedule import ONE
 from mergelang.draw.units import counted, size
@@ -30,6 +31,9 @@ from mergelang.plan.recomputed import recomputed
 WIDTH = 80
 """Columns of a terminal."""
 
+Groups: TypeAlias = dict[tuple[str, int, str], list[Task]]
+"""Tasks of an output by action, passes and reason."""
+
 
 def plan_text(plan: Plan, width: int = WIDTH) -> str:
     """Each output with what is computed, copied and dropped, and why; bytes, memory, disk.
@@ -37,24 +41,25 @@ def plan_text(plan: Plan, width: int = WIDTH) -> str:
     In lines of `width` columns, but for paths.
     """
     lines = []
-    for output in plan.outputs:
-        lines += [*_output(plan.graph, output, width), ""]
+    told = [{} if each.current else groups(plan.graph, each) for each in plan.outputs]
+    for output, found in zip(plan.outputs, told, strict=True):
+        lines += [*_output(plan.graph, output, found, width), ""]
     lines.append(
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
-    for line in (*_recomputed(plan), *_spilled(plan), *_cache(plan)):
+    for line in (*_recomputed(plan, told), *_spilled(plan), *_cache(plan)):
         lines += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     lines += _fetches(plan)
     lines += _preparations(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
-def _recomputed(plan: Plan) -> list[str]:
+def _recomputed(plan: Plan, told: Sequence[Groups]) -> list[str]:
     """A line for each node that further passes evaluate again, since it is not held."""
     found: dict[tuple[str, int], int] = {}
-    for output in plan.outputs:
-        for tasks in () if output.current else _patterns(plan.graph, output).values():
+    for output, grouped in zip(plan.outputs, told, strict=True):
+        for tasks in _patterns(grouped).values():
             for each in again(plan, output, tasks[0]).items():
                 found[each] = found.get(each, 0) + len(tasks)
     lines = []
@@ -64,10 +69,10 @@ def _recomputed(plan: Plan) -> list[str]:
     return lines
 
 
-def _patterns(graph: Graph, output: OutputPlan) -> dict[Any, list[Task]]:
+def _patterns(grouped: Groups) -> dict[Any, list[Task]]:
     """The tasks of an output that are alike in all but their tensors."""
     found: dict[Any, list[Task]] = {}
-    for (_, _, why), tasks in groups(graph, output).items():
+    for (_, _, why), tasks in grouped.items():
         for task in tasks:
             found.setdefault((why, task.root, task.spills > 0), []).append(task)
     return found
@@ -172,14 +177,14 @@ def _disk(folder: Path, needed: int, free: int) -> str:
     return f"disk of {folder}: {size(needed)} needed, {size(free)} free{short}"
 
 
-def _output(graph: Graph, output: OutputPlan, width: int) -> list[str]:
+def _output(graph: Graph, output: OutputPlan, grouped: Groups, width: int) -> list[str]:
     if output.current:
         return [f"{output.destination.text}: up to date, {counted(len(output.tasks), 'tensor')}"]
     dtypes = "+".join(dict.fromkeys(task.type.dtype for task in output.tasks))
     shards = len(output.shards)
     files = "one file" if shards == 1 else f"{shards} shards"
     rows = []
-    for (action, passes, why), tasks in groups(graph, output).items():
+    for (action, passes, why), tasks in grouped.items():
         nbytes = sum(task.type.nbytes for task in tasks)
         turns = counted(passes, "pass", "passes")
         rows.append((action, f"{len(tasks):,}", size(nbytes), turns, why))
@@ -205,9 +210,9 @@ def _output(graph: Graph, output: OutputPlan, width: int) -> list[str]:
     return lines
 
 
-def groups(graph: Graph, output: OutputPlan) -> dict[tuple[str, int, str], list[Task]]:
+def groups(graph: Graph, output: OutputPlan) -> Groups:
     """The tasks of an output by action, passes and reason, the first of each group first."""
-    found: dict[tuple[str, int, str], list[Task]] = {}
+    found: Groups = {}
     for task in output.tasks:
         why = reason(graph, output.node, task)
         found.setdefault((task.action, task.passes, why), []).append(task)
@@ -315,7 +320,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 def _tasks(plan: Plan, output: OutputPlan) -> list[dict[str, Any]]:
     """The tensors of an output, in its order."""
     found = {}
-    for (why, *_), tasks in _patterns(plan.graph, output).items():
+    for (why, *_), tasks in _patterns(groups(plan.graph, output)).items():
         nodes = [
             {"node": text, "passes": passes}
             for text, passes in again(plan, output, tasks[0]).items()

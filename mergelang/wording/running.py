@@ -72,8 +72,9 @@ there.
         help=("run with `--memory {minimum}`",),
         explain="""\
 `--memory` bounds the whole process, torch included. Most operators need only a few blocks at a
-time; those that need whole tensors (see `mergelang ops NAME`) set a higher least. Less is refused
-before the run begins rather than broken during it.
+time; those that need whole tensors (see `mergelang ops NAME`) set a higher least. Where several of
+them work on one tensor, they are computed one by one in as little as this, and their values wait on
+the disk meanwhile. Less is refused before the run begins rather than broken during it.
 """,
     ),
     "E0909": Kind(
