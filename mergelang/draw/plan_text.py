@@ -48,14 +48,14 @@ def plan_text(plan: Plan, width: int = WIDTH) -> str:
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
-    for line in (*_recomputed(plan, told), *_spilled(plan), *_cache(plan)):
-        lines += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    for line in (*_recomputed(plan, told, width), *_spilled(plan), *_cache(plan)):
+        lines += wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
     lines += _fetches(plan)
     lines += _preparations(plan)
     return "\n".join(lines + [_disk(*each) for each in disks(plan)])
 
 
-def _recomputed(plan: Plan, told: Sequence[Groups]) -> list[str]:
+def _recomputed(plan: Plan, told: Sequence[Groups], width: int) -> list[str]:
     """A line for each node that further passes evaluate again, since it is not held."""
     found: dict[tuple[str, int], int] = {}
     for output, grouped in zip(plan.outputs, told, strict=True):
@@ -65,7 +65,7 @@ def _recomputed(plan: Plan, told: Sequence[Groups]) -> list[str]:
     lines = []
     for (text, passes), count in found.items():
         said = f": {counted(passes - 1, 'pass', 'passes')} more over {counted(count, 'tensor')}"
-        lines.append(f"recomputes {shortened(text, WIDTH - 11 - len(said))}{said}")
+        lines.append(f"recomputes {shortened(text, max(10, width - 11 - len(said)))}{said}")
     return lines
 
 
@@ -115,9 +115,14 @@ def _cache(plan: Plan) -> list[str]:
         what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
         lines.append((what, work, sum(task.nbytes for task in rest)))
     return [
-        f"store: keeps {what}: {seconds:.2g} s to compute, {plan.cache.back(nbytes):.2g} s to keep"
+        f"store: keeps {what}: {_took(seconds)} to compute, "
+        f"{_took(plan.cache.back(nbytes))} to keep"
         for what, seconds, nbytes in lines
     ]
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 0.01 else "under 0.01 s"
 
 
 def _fetches(plan: Plan) -> list[str]:
