@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,30 @@ def test_the_log_of_a_run_from_elsewhere_is_read(tmp_path):
     with open(partial / "events.jsonl", "a") as file:
         file.write('gress","bytes_read":1,"bytes_written":2,"seconds":3.0,"memory":4}\nnonsense\n')
     assert list(found.heard()) == [events.Progress(1, 2, 3.0, 4)]
+
+
+def test_a_run_of_the_command_line_is_watched_to_its_end(recipe, gate):
+    command = [*runner.COMMAND, "run", str(recipe), "out/blend"]
+    with subprocess.Popen(command, cwd=recipe.parent, stderr=subprocess.DEVNULL) as process:
+        log = recipe.parent / "out" / "blend.partial" / "events.jsonl"
+        while not log.is_file():
+            assert process.poll() is None
+            time.sleep(0.05)
+
+        async def script(view, pilot):
+            await until(pilot, lambda: phase(view) == RUNNING and view.watched.done)
+            await pilot.press("p")
+            await until(pilot, lambda: "paused" in said(view, "progress"))
+            await pilot.press("p")
+            await until(pilot, lambda: not view.is_paused)
+            gate.touch()
+            await until(pilot, lambda: phase(view) == "done")
+            assert view.watched.state.outputs["out/blend"].state == "done"
+            await pilot.press("o")
+            await until(pilot, lambda: view.model is not None)
+
+        drive(script, recipe, attached=recipe.parent / "out" / "blend")
+    assert process.returncode == 0
 
 
 def test_logs_of_old_runs_go(recipe, monkeypatch):

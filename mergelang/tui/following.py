@@ -151,7 +151,9 @@ class Following:
     def _lost(self) -> None:
         """The process is gone and has not said how it ended."""
         runner = self.runner
-        if runner.was_interrupted:
+        if runner.recipe is None and runner.has_written:
+            self.watched.whole()
+        elif runner.was_interrupted:
             self.watched.lost("interrupted", CANCELLED)
         elif runner.diagnostics:
             self.watched.lost(runner.diagnostics[-1]["message"])

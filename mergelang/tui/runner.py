@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mergelang.errors import UsageError
 from mergelang.files import cache_folder
@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-m", "mergelang")
 STOPPED = ("T", "t")
 """The letters of a process that has been stopped."""
 
-FACTS, LOG, ERRORS = "run.json", "events.jsonl", "errors.txt"
+FACTS, LOG, ERRORS, LOCK = "run.json", "events.jsonl", "errors.txt", "lock"
 
 
 class Runner:
@@ -44,7 +44,8 @@ class Runner:
         self.facts = facts
         self.diagnostics: list[Mapping[str, Any]] = []
         self._log, self._own = log, own
-        self._at, self._rest = 0, b""
+        self._file: IO[bytes] | None = None
+        self._rest = b""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -58,12 +59,11 @@ class Runner:
     def heard(self) -> Iterator[events.Event]:
         """What it has said since this was last asked."""
         try:
-            with open(self._log, "rb") as file:
-                file.seek(self._at)
-                data = file.read()
+            # Kept open: a run of a command line takes its log away with the last output's folder.
+            self._file = self._file or self._log.open("rb")
+            data = self._file.read()
         except OSError:
             return
-        self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             text = line.decode(errors="replace")
@@ -102,6 +102,12 @@ class Runner:
         """Whether it stands still, whoever has stopped it."""
         return self.is_alive and _state(self.facts.get("pid", 0))[0] in STOPPED
 
+    @property
+    def has_written(self) -> bool:
+        """Whether all it writes lies there whole; of a run that has ended without a word."""
+        paths = list(map(Path, self.outputs))
+        return all(each.is_dir() and not partial_of(each).exists() for each in paths)
+
     def pause(self) -> None:
         """Stops it where it stands, with all its workers, as ctrl+z does in a shell."""
         self._send(signal.SIGSTOP)
@@ -118,7 +124,8 @@ class Runner:
         pid = self.facts.get("pid")
         if pid is not None and self.is_alive:
             with suppress(OSError):
-                os.killpg(pid, number)
+                # One that a script has started shares its group with others.
+                (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
 
 
 def start(
@@ -155,10 +162,25 @@ def attach(output: Path) -> Runner:
     if found:
         folder = max(found)[1]
         return Runner(folder / LOG, _facts(folder) or {})
-    log = output.with_name(output.name + ".partial") / LOG
+    log = partial_of(output) / LOG
     if log.is_file():
-        return Runner(log, {"outputs": [path]})
+        return Runner(log, {"outputs": [path], **_holder(log.with_name(LOCK))})
     raise UsageError("E2501", path=str(output))
+
+
+def partial_of(output: Path) -> Path:
+    """Where a run keeps an output that is not finished, with its log and its lock."""
+    return output.with_name(output.name + ".partial")
+
+
+def _holder(lock: Path) -> dict[str, Any]:
+    """The process that a lock names, if it runs."""
+    try:
+        pid = int(lock.read_text())
+    except (OSError, ValueError):
+        return {}
+    began = _began(pid)
+    return {"pid": pid, "began": began} if began else {}
 
 
 def _fresh() -> Path:

@@ -3,11 +3,11 @@
 Knows no widgets and no process; it is told events.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mergelang.draw.units import counted, size
 from mergelang.run import events
-from mergelang.tui.progress import ENDED, FAILED, RunState, after, stopped, took
+from mergelang.tui.progress import DONE, ENDED, FAILED, RUNNING, RunState, after, stopped, took
 
 
 @dataclass
@@ -32,6 +32,16 @@ class Watch:
                 self.done[output][tensor] = seconds - self._seconds
                 self._seconds, self._last = seconds, None
         self.log += said(event).splitlines()
+
+    def whole(self) -> None:
+        """The process has ended and has not said how, but what it writes is there."""
+        if self.state.phase not in ENDED:
+            outputs = {
+                name: replace(each, state=DONE) if each.state == RUNNING else each
+                for name, each in self.state.outputs.items()
+            }
+            self.state = replace(self.state, outputs=outputs, phase=DONE)
+            self.log.append("the run has ended, and its outputs are there")
 
     def lost(self, reason: str, phase: str = FAILED) -> None:
         """The process has ended and has not said how."""
