@@ -106,9 +106,7 @@ class Recipe:
                 raise RecipeError(problems)
         with uncollected():
             graph = build(replace(program, outputs=chosen))
-            return plan_of(
-                graph, memory=memory, fresh=fresh, cache=cache, cache_limit=cache_limit
-            )
+        return plan_of(graph, fresh=fresh, memory=memory, cache=cache, cache_limit=cache_limit)
 
     def up_to_date(
         self, outputs: Sequence[str] = (), *, into: Path | str | None = None
@@ -184,11 +182,12 @@ def plan_of(
     from mergelang.record.current import with_current
     from mergelang.store.blobs import LIMIT
 
-    made = plan(graph)
-    made = with_warnings(made if fresh else with_current(with_previous(made)))
-    made = with_memory(made, memory)
-    made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
-    return with_shared(made)
+    with uncollected():
+        made = plan(graph)
+        made = with_warnings(made if fresh else with_current(with_previous(made)))
+        made = with_memory(made, memory)
+        made = with_cache(made, cache, LIMIT if cache_limit is None else cache_limit)
+        return with_shared(made)
 
 
 def load(

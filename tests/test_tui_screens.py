@@ -33,6 +33,7 @@ def check(name: str, shown: list[str], recipe: Path) -> None:
     text = re.sub(r"[━─]+(  [\d.]+ [kMG]?B of )[\d.]+ [kMGT]?B", r"(bar)\1(some)", text)
     text = re.sub(r"disk of \S+( +)", r"disk of (folder)\1", text)
     text = re.sub(r"[\d.]+ [kMGT]?B free", "(some) free", text)
+    text = re.sub(r"[\d.e-]+ s to (compute|keep)", r"(some) s to \1", text)
     text = re.sub(r" +\(bar\)", "  (bar)", text)
     text = text.replace(str(recipe.parent), "(folder)")
     text = re.sub(r"[ \t]+$", "", text, flags=re.M)
