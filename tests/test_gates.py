@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 import mergelang
 from mergelang.cli.app import main
 from mergelang.errors import RecipeError
 from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.fetches import fetches
+from mergelang.run.events import Preparing
 from mergelang.store.blobs import Blobs
 from tests.parity.prompts import write_tokenizer
 from tests.zoo import KINDS, make
@@ -155,3 +158,33 @@ def test_processes_begin_whatever_threads_torch_has_started(folder):
         shutil.rmtree("named")
     torch.set_num_threads(before)
     assert made[0] == made[1]
+
+
+def test_a_base_on_the_hub_is_fetched_as_far_as_gates_need_it(hub, models, tmp_path, monkeypatch):
+    """The output takes no feed-forward layer from the base, but the gates hang on them."""
+    parts = {"one.safetensors": {}, "two.safetensors": {}, "head.safetensors": {}}
+    for name, tensor in load_file(models / "base" / "model.safetensors").items():
+        where = "two" if ".mlp." in name else "head" if name.startswith("lm_head") else "one"
+        parts[f"{where}.safetensors"][name] = tensor
+    files = {each.name: each.read_bytes() for each in (models / "base").glob("*.json")}
+    files |= {name: save(tensors, {"format": "pt"}) for name, tensors in parts.items()}
+    index = {"weight_map": {name: file for file, each in parts.items() for name in each}}
+    files["model.safetensors.index.json"] = json.dumps(index).encode()
+    hub.repo("org/base").commit(files)
+    for name in "ab":
+        (tmp_path / name).symlink_to(models / name)
+    monkeypatch.chdir(tmp_path)
+    text = RECIPE.partition("output \"out\"")[0].replace('"base"', '"hf:org/base"')
+    (tmp_path / "x.merge").write_text(text)
+    fetched = {each.name for each in fetches(mergelang.load("x.merge").plan())}
+    assert fetched == {*parts}
+    heard = []
+    for _ in range(2):
+        mergelang.load("x.merge").run(fresh=True, listener=heard.append)
+    assert [type(each) for each in heard].count(Preparing) == 1
+    assert len(said(lock(tmp_path))) == 1
+    (tmp_path / "x.merge").write_text(text.replace("hf:org/base", str(models / "base")))
+    named = load_file("named/model.safetensors")
+    mergelang.load("x.merge").run()
+    again = load_file("named/model.safetensors")
+    assert all(torch.equal(named[name], tensor) for name, tensor in again.items())

@@ -19,7 +19,7 @@ class Fetch(NamedTuple):
 
 
 def fetches(plan: Plan) -> tuple[Fetch, ...]:
-    """The files that the plan's tensors lie in and that are not here, in the order of their use."""
+    """The files that a run of the plan reads and that are not here, in the order of their use."""
     owners = {
         str(path): checkpoint
         for checkpoint in plan.checkpoints.values() if checkpoint.origin is not None
@@ -27,8 +27,9 @@ def fetches(plan: Plan) -> tuple[Fetch, ...]:
     }  # fmt: skip
     if not owners:
         return ()
+    first = (path for each in plan.preparations if not each.ready for path in each.reads)
     tasks = (task for output in plan.outputs for task in output.tasks)
-    used = dict.fromkeys(extent.path for task in tasks for extent in stored(task))
+    used = dict.fromkeys((*first, *(extent.path for task in tasks for extent in stored(task))))
     found = []
     for path in used:
         if path in owners:

@@ -9,9 +9,10 @@ size, time and inode, so that nothing is read to know it.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from blake3 import blake3
@@ -28,6 +29,9 @@ from mergelang.plan.arithmetic import arithmetic
 from mergelang.store.blobs import Blobs
 from mergelang.store.digests import BLAKE3
 from mergelang.tensors import Extent, TensorType
+
+if TYPE_CHECKING:
+    from mergelang.plan.plan import Task
 
 VERSION = 1
 """Raised when the bytes of what a prepare task makes change."""
@@ -46,7 +50,8 @@ class Preparation:
     """The gates of one mixture: from which model, out of which prompts, into which value.
 
     `value` is where all gates will lie, one behind the other, `tensors` where each one, `config`
-    and `folder` the model's config and where its tokenizer is.
+    and `folder` the model's config and where its tokenizer is, `reads` the files in which the
+    weights lie that it needs.
     """
 
     node: Node
@@ -57,6 +62,7 @@ class Preparation:
     tensors: Mapping[str, Extent]
     config: Mapping[str, Any]
     folder: Path
+    reads: tuple[str, ...]
 
     @property
     def what(self) -> str:
@@ -119,7 +125,10 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     _refuse_other_tokens(term, gates)
     config = config_of(term, checkpoints) or {}
     checkpoint = checkpoints[source_of(term).options["reference"]]
-    key = _key(gates, base, config, checkpoint, checkpoints)
+    needed = _needed(gates, base, checkpoints)
+    key = _key(gates, needed, config, checkpoint, checkpoints)
+    stored = import_module("mergelang.plan.fetches").stored
+    reads = tuple(dict.fromkeys(each.path for task in needed for each in stored(task)))
     inventory = node.term.inventory
     types = {name: TensorType("F32", inventory[name].shape) for name, *_ in gates.routers}
     count = sum(kind.count for kind in types.values())
@@ -129,7 +138,8 @@ def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
         name: Extent(value.path, start, kind)
         for start, (name, kind) in zip(ends, types.items(), strict=False)
     }
-    return Preparation(node, base, gates, key, value, tensors, config, checkpoint.folder)
+    folder = checkpoint.folder
+    return Preparation(node, base, gates, key, value, tensors, config, folder, reads)
 
 
 def _refuse_other_tokens(term: Term, gates: Gates) -> None:
@@ -147,16 +157,29 @@ def _refuse_other_tokens(term: Term, gates: Gates) -> None:
         term = donor
 
 
+def _needed(gates: Gates, base: Node, checkpoints: Checkpoints) -> "list[Task]":
+    """What the tensors of the base take that the gates hang on."""
+    inventory = base.term.inventory
+    layers = gates.mode == "hidden"
+    read = {
+        name: kind for name, kind in inventory.tensors.items()
+        if "embed" in inventory.roles.get(name, ())
+        or (layers and inventory.layering.split(name)[0] is not None)
+    }  # fmt: skip
+    return list(import_module("mergelang.plan.plan").tasks(base, read, checkpoints))
+
+
 def _key(
-    gates: Gates, base: Node, config: Mapping[str, Any], checkpoint: Checkpoint,
+    gates: Gates, needed: "list[Task]", config: Mapping[str, Any], checkpoint: Checkpoint,
     checkpoints: Checkpoints,
 ) -> str:  # fmt: skip
     """The digest of all that the gates are made of."""
-    from mergelang.plan.keys import derivation
-    from mergelang.plan.plan import tasks
-
-    inventory = base.term.inventory
-    facts, whole = _Facts(), blake3()
+    derivation = import_module("mergelang.plan.keys").derivation
+    whole, facts = blake3(), _Facts(
+        (str(file), stated.digest)
+        for each in checkpoints.values() if each.origin is not None
+        for file in each.files if (stated := each.origin.files.get(file.name)) is not None
+    )  # fmt: skip
 
     def add(*parts: object) -> None:
         whole.update("\0".join(map(str, parts)).encode() + b"\n")
@@ -164,18 +187,15 @@ def _key(
     add("gates", VERSION, gates, arithmetic(), json.dumps(config, sort_keys=True))
     for path in checkpoint.sidecars:
         add(path.name, facts[str(path)])
-    read = {
-        name: kind for name, kind in inventory.tensors.items()
-        if gates.mode == "hidden" or "embed" in inventory.roles.get(name, ())
-    }  # fmt: skip
-    for task in tasks(base, read, checkpoints):
+    for task in needed:
         made = derivation(task, facts)
         add(task.name, made.key if made else "")
     return whole.hexdigest()[:40]
 
 
 class _Facts(dict):
-    """What each file is known by, looked up when it is asked for."""
+    """What each file is known by, looked up when it is asked for. Of the Hub it is the digest that
+    was stated, the same before it is fetched and after."""
 
     def __contains__(self, path: object) -> bool:
         return True
