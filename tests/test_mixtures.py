@@ -264,12 +264,15 @@ def test_the_least_memory_counts_a_layer_and_the_prompts(models, tmp_path):
         text = "\n".join([*lines, f'output "{tmp_path}/out" = {call}', ""])
         return mergelang.load(text).plan()
 
+    hidden = f"{ASKED}, gate: hidden)"
     plain, *asked = (
-        plan(call) for call in ("moe(a, b, gate: random)", f"{ASKED}, gate: cheap_embed)",
-                                f"{ASKED}, gate: hidden)")
+        plan(call) for call in ("moe(a, b, gate: random)", f"{ASKED}, gate: cheap_embed)", hidden,
+                                hidden.replace("tell", "tell " * 3000))
     )  # fmt: skip
     assert not plain.preparations
-    embedded, states = (each.preparations[0].holds for each in asked)
+    embedded, states, long = (each.preparations[0].holds for each in asked)
+    assert states - embedded < 4 << 20  # bytes of a few words, not of all that could be asked
+    assert long - embedded > 4 * 15_000 * (15_000 + 8 * 32)  # one text is never cut
     layer = sum(
         each.numel() for name, each in load_file(
             models("llama") / "base" / "model.safetensors"

@@ -93,10 +93,20 @@ class Preparation:
             layers[layer] = layers.get(layer, 0) + 4 * kind.count
             largest = max(largest, 8 * kind.count if layer is not None else 0)
         layers.pop(None, None)
+        states = self._states if self.gates.mode == "hidden" else 0
+        return LIBRARIES + (max(layers.values()) + largest if states else 0) + states
+
+    @property
+    def _states(self) -> int:
+        """Bytes of what a layer makes of the prompts: states, those inside its feed-forward part
+        and the weights of its attention. No text has more tokens than bytes, but for its ends."""
+        texts = [text for pair in self.gates.prompts for group in pair for text in group]
+        longest = max(len(text.encode()) + 2 for text in texts)
+        tokens = min(len(texts) * longest, max(STATES, longest))
         width = next(iter(self.tensors.values())).type.shape[-1]
         inner = max(4, self.config.get("intermediate_size", 0) // max(1, width))
-        states = 4 * STATES * width * (8 + 3 * inner) if self.gates.mode == "hidden" else 0
-        return LIBRARIES + (max(layers.values()) + largest if states else 0) + states
+        attention = 2 * longest * self.config.get("num_attention_heads", 1)
+        return 4 * tokens * (width * (8 + 3 * inner) + attention)
 
 
 _made: WeakKeyDictionary[Node, Preparation] = WeakKeyDictionary()
