@@ -1,6 +1,7 @@
 """The memory of a run stays under its bound, whatever the size of the model."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import mergelang
 from mergelang.draw.plan_text import plan_json
 from mergelang.errors import RunError
 from mergelang.models.headers import read_header
+from mergelang.ops import spectral
 from mergelang.plan.memory import minimum_memory
 from mergelang.run import disk, events
 from mergelang.run.evaluate import Memory
@@ -191,3 +193,37 @@ def test_a_whole_value_lives_until_the_last_pass_that_reads_it(matrices):
         job.end_pass()
     files.close()
     assert held == [0, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("name", ["iso_c", "tsv", "iso_cts", "regmean"])
+def test_a_function_on_whole_tensors_takes_no_more_room_than_it_asks_for(name):
+    code = f"""
+import torch
+from mergelang.run.kernel import kernel
+
+torch.set_num_threads(1)
+name = {name!r}
+options = dict(iso_cts=dict(own=60), regmean=dict(weights=(1.0, 1.0), reduce=0.9)).get(name, {{}})
+module = "regression" if name == "regmean" else "spectral"
+function = kernel(f"mergelang.ops.kernels.{{module}}:{{name}}")
+
+def call(n):
+    inputs = [torch.randn(n, n) for _ in range(2)]
+    if name == "regmean":
+        inputs += [x.T @ x for x in inputs]
+    open("/proc/self/clear_refs", "w").write("5")  # the most so far is what is there now
+    before = status("VmRSS")
+    function(*inputs, **options)
+    return status("VmHWM") - before
+
+def status(word):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith(word))
+
+call(40)  # loads what there is to load
+print(call(700))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    room = {**spectral.ROOM, "regmean": 12 + 10}[name]
+    assert 1 < int(done.stdout) / (4 * 700 * 700) < room

@@ -69,4 +69,4 @@ def regmean(
         return weighted_mean(models, weight)
     weights = tuple(float(Fraction(each)) for each in weight)
     kernel = "mergelang.ops.kernels.regression:regmean"
-    return whole(kernel, *models, files=stats, room=8, weights=weights, reduce=float(reduce))
+    return whole(kernel, *models, files=stats, room=12, weights=weights, reduce=float(reduce))

@@ -59,10 +59,10 @@ def _called(root: Expr, type: TensorType, apart: bool) -> int:
 
 def _works(call: Expr, type: TensorType) -> int:
     """Elements that a call on whole tensors holds while it is computed: its inputs, the room that
-    it asks for, and of stored tensors as much again as they and four more of float64 take."""
+    it asks for, and of stored tensors themselves and the room for five of float64."""
     files = [arg.attr.type.count for arg in call.args if arg.op == "stored"]
     inputs, room = len(call.args) - len(files), call.attr[2]
-    return int((inputs + room) * type.count) + sum(files) + 8 * max(files, default=0)
+    return int((inputs + room) * type.count) + sum(files) + 10 * max(files, default=0)
 
 
 def _reads(root: Expr, type: TensorType, apart: bool) -> int:
