@@ -62,7 +62,10 @@ def prune(keep: int) -> tuple[int, int]:
 
 
 def sound(note: Note) -> bool:
-    """Whether a note says something; of the Hub's headers of weights, whether one is whole."""
+    """Whether a note says something; of the Hub's headers of weights, whether one is whole. What
+    was being written when a process ended is no note yet, and goes when room is made."""
+    if note.path.name.startswith(".new-") or note.path.name.endswith(".partial"):
+        return True
     try:
         data = note.path.read_bytes()
         if note.kind == "hub" and note.path.name != "files.json":

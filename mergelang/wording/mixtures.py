@@ -249,7 +249,10 @@ mixture.
     ),
     "E2324": Kind(
         "the gates of the mixture cannot be kept at {path}: {reason}",
-        help=("`MERGELANG_CACHE=DIR` keeps what is made between runs elsewhere",),
+        help=(
+            "`MERGELANG_CACHE=DIR` keeps what is made between runs elsewhere",
+            "`--cache-limit SIZE` gives the store more room",
+        ),
         explain="""\
 Gates are made before the run and kept in the cache, where the run reads them, and later runs of the
 same recipe.
