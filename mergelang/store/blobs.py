@@ -190,11 +190,11 @@ class Blobs:
         if size > self.limit:
             return False
         with self._locked():
-            total = self._total()
-            if total + notes.size() + size > self.limit:
+            total, small = self._total(), notes.size()
+            if total + small + size > self.limit:
                 self._free(min(self.limit - size, int(self.limit * (1 - SPARE))))
-                total = self._total()
-            if total + notes.size() + size > self.limit:
+                total, small = self._total(), notes.size()
+            if total + small + size > self.limit:
                 return False
             with open(fresh, "wb") as file:
                 file.truncate(size)

@@ -4,6 +4,7 @@ of repositories on the Hub, rates of this machine. Small files, each of which ca
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -29,22 +30,34 @@ class Note(NamedTuple):
 def notes() -> list[Note]:
     """All of them, the oldest first."""
     found = []
-    for kind in KINDS:
-        stack = [cache_folder() / kind]
-        while stack:
-            place = stack.pop()
-            with suppress(OSError):
-                if place.is_dir():
-                    stack.extend(place.iterdir())
-                else:
-                    facts = place.stat()
-                    found.append(Note(place, kind, facts.st_size, facts.st_mtime))
+    for kind, path, facts in _files():
+        found.append(Note(Path(path), kind, facts.st_size, facts.st_mtime))
     return sorted(found, key=lambda each: (each.written, each.path))
 
 
 def size() -> int:
     """Bytes of all of them."""
-    return sum(each.size for each in notes())
+    return sum(facts.st_size for _, _, facts in _files())
+
+
+def _files() -> Iterator[tuple[str, str, os.stat_result]]:
+    """Kind, path and facts of each, in no order."""
+    root = str(cache_folder())
+    stack = [(kind, os.path.join(root, kind)) for kind in KINDS]
+    while stack:
+        kind, place = stack.pop()
+        try:
+            for each in os.scandir(place):
+                if each.is_dir():
+                    stack.append((kind, each.path))
+                else:
+                    with suppress(OSError):
+                        yield kind, each.path, each.stat()
+        except NotADirectoryError:
+            with suppress(OSError):
+                yield kind, place, os.stat(place)
+        except OSError:
+            continue
 
 
 def prune(keep: int) -> tuple[int, int]:
