@@ -15,6 +15,7 @@ import pytest
 
 import mergelang
 from mergelang.errors import RunError
+from mergelang.plan.memory import minimum_memory
 from mergelang.run import disk, journal
 from tests.checkpoints import write_arrays
 from tests.faults import Disk, Full, PowerCut, Short, Volatile, failing
@@ -24,6 +25,12 @@ param t = 0.3
 model a = "../a"
 model b = "../b"
 output "out" = match { w1 => slerp(a, b, t: t), _ => a } { shards: 200kB }
+"""
+
+SPILLING = """\
+model a = "../a"
+model b = "../b"
+output "out" = b + iso_c(a - b) + 0.5 * tsv(a - b, b - a)
 """
 
 
@@ -105,6 +112,42 @@ def test_whichever_call_fails_the_output_is_old_or_new_and_a_later_run_ends_it(
             break
     assert at > 40
     assert failed > at / 2 or fault == "short"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Full, Short])
+def test_whichever_write_of_values_that_wait_on_the_disk_fails(folder, monkeypatch, kind):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        write_arrays(folder.parent / name, {"w": (rng.normal(size=(60, 700)), "F32")})
+    (folder / "x.merge").write_text(SPILLING)
+    recipe = mergelang.load(folder / "x.merge")
+    memory = minimum_memory(recipe.plan(memory=0, cache="none"))
+
+    def run() -> None:
+        recipe.run(threads=1, memory=memory, cache="none")
+
+    plan = recipe.plan(memory=memory, cache="none")
+    assert plan.outputs[0].tasks[0].spills
+    run()
+    new = contents(folder / "out")
+    disk.remove(folder / "out")
+    for at in range(1, 1000):
+        faulty = kind(at)
+        with monkeypatch.context() as patched:
+            patched.setattr(disk, "os", faulty)
+            try:
+                run()
+            except RunError as error:
+                assert kind is Full and error.code == "E0907"
+                assert "\n" not in error.facts["reason"]
+        assert contents(folder / "out") in ({}, new), f"call {at}"
+        run()
+        assert contents(folder / "out") == new, f"call {at}"
+        again(folder, "nothing")
+        if faulty.count < at:
+            break
+    assert at > 20
 
 
 @pytest.mark.slow
