@@ -16,6 +16,7 @@ from mergelang.tui import runner
 from mergelang.tui.progress import RUNNING, RunState, after
 from mergelang.tui.runner import attach
 from mergelang.tui.watch import Watch
+from tests.test_pickles import pickled, tensors
 from tests.views import drive, leave_by, said, screen, until, write_models
 
 
@@ -182,6 +183,27 @@ def test_a_run_that_is_paused_goes_on_when_the_view_is_left(recipe, gate):
     view = drive(script, recipe)
     assert view.runner._own.wait(60) == 0
     assert (recipe.parent / "out" / "steered").is_dir()
+
+
+def test_weights_that_only_torch_reads_are_looked_at_and_merged_where_that_is_allowed(tmp_path):
+    for name in ("a", "b"):
+        pickled(tmp_path / name, tensors())
+    recipe = tmp_path / "x.merge"
+    recipe.write_text('model a = "a"\nmodel b = "b"\noutput "out" = mean(a, b)\n')
+
+    async def refused(view, pilot):
+        assert view.look.errors and view.look.plan is None
+
+    async def script(view, pilot):
+        await pilot.press("f5", "r")
+        await until(pilot, lambda: phase(view) in ("done", "failed"))
+        assert phase(view) == "done"
+        await view.open_model("a")
+        await until(pilot, lambda: "deviation" in said(view, "tensor-text"))
+
+    drive(refused, recipe)
+    drive(script, recipe, allow_pickle=True)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_leaving_may_cancel_the_run(recipe, gate):

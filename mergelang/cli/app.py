@@ -301,7 +301,7 @@ proof.register()
 
 @command(
     argument("path", metavar="RECIPE", nargs="?", help="a recipe, or a model to look into"),
-    SETTINGS,
+    SETTINGS, ALLOW_PICKLE,
     argument("--attach", metavar="OUTPUT", type=Path,
              help="watches the run that writes this folder, or the last that did"),
     argument("--theme", choices=("dark", "light"), default="dark", help="default: dark"),

@@ -31,7 +31,7 @@ def open_view(options: Any) -> None:
     run(
         None if is_model else path, dict(options.settings),
         model=str(path) if is_model else None, attached=options.attach,
-        light=options.theme == "light",
+        light=options.theme == "light", allow_pickle=options.allow_pickle,
     )  # fmt: skip
 
 
@@ -41,6 +41,8 @@ def _serve(options: Any) -> None:
         words.append(options.path)
     for name, value in options.settings:
         words += ["--set", f"{name}={value}"]
+    if options.allow_pickle:
+        words.append("--allow-pickle")
     if options.attach is not None:
         words += ["--attach", str(options.attach)]
     from mergelang.tui.serve import serve

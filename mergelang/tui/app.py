@@ -68,9 +68,10 @@ class View(Following, App[None], inherit_bindings=False):
     def __init__(
         self, path: Path | None = None, settings: Mapping[str, str] | None = None, *,
         model: str | None = None, attached: Path | None = None, page: str | None = None,
-        light: bool = False,
+        light: bool = False, allow_pickle: bool = False,
     ):  # fmt: skip
         super().__init__()
+        self.allow_pickle = allow_pickle
         self.jobs = Jobs()
         self.path, self.settings = path, dict(settings or {})
         self.saved = self.text = ""
@@ -160,7 +161,10 @@ class View(Following, App[None], inherit_bindings=False):
         """Looks at the text as it stands, on a thread."""
         source = Source(str(self.path or "new.merge"), self.text)
         facts = self.path, self.folder, dict(self.settings), self.notes
-        self.jobs.start("look", lambda: look(source, *facts), self._looked, self.broke)
+        self.jobs.start(
+            "look", lambda: look(source, *facts, allow_pickle=self.allow_pickle), self._looked,
+            self.broke,
+        )  # fmt: skip
 
     def _looked(self, found: Look) -> None:
         self.look, self.seen = found, found.seen or self.seen

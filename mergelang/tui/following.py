@@ -82,8 +82,9 @@ class Following:
         plan = self.look.plan
         try:
             self.runner = runners.start(
-                self.path, self.settings, [str(each.path) for each in plan.outputs]
-            )
+                self.path, self.settings, [str(each.path) for each in plan.outputs],
+                allow_pickle=self.allow_pickle,
+            )  # fmt: skip
         except UsageError as error:
             self.broke(error)
             return

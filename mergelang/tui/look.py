@@ -56,12 +56,12 @@ class Look:
 
 def look(
     source: Source, path: Path | None, folder: Path, settings: Mapping[str, str],
-    notes: tuple[Diagnostic, ...] = (),
+    notes: tuple[Diagnostic, ...] = (), *, allow_pickle: bool = False,
 ) -> Look:  # fmt: skip
     """Checks, draws and plans a recipe. `path` is its file, beside which its lock may lie."""
     from mergelang.api import Recipe, plan_of
 
-    recipe = Recipe(source, folder, settings, notes, path)
+    recipe = Recipe(source, folder, settings, notes, path, allow_pickle=allow_pickle)
     try:
         seen = _seen(recipe.check())
     except MergelangError as error:

@@ -86,8 +86,11 @@ class ModelPage(Page):
             self.view.refresh_bindings()
 
         self.view.jobs.start(
-            "model", lambda: open_model(parse_reference(path, folder)), opened, self._broke
+            "model", lambda: self._opened(path, folder), opened, self._broke
         )
+
+    def _opened(self, path: str, folder: Path) -> Checkpoint:
+        return open_model(parse_reference(path, folder), allow_pickle=self.view.allow_pickle)
 
     def _broke(self, error: Exception) -> None:
         self._tell_title()
@@ -214,7 +217,7 @@ class ModelPage(Page):
         begun: dict[str, Any] = {}
 
         def work(say: Any) -> int:
-            others = tuple(open_model(parse_reference(path, folder)) for path in paths)
+            others = tuple(self._opened(path, folder) for path in paths)
             names = comparable(model.extents, *(each.extents for each in others))
             say((others, len(names), None, None))
             for name in names:

@@ -129,8 +129,9 @@ class Runner:
 
 
 def start(
-    recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], names: Sequence[str] = ()
-) -> Runner:
+    recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], names: Sequence[str] = (),
+    *, allow_pickle: bool = False,
+) -> Runner:  # fmt: skip
     """Starts `mergelang run` on a recipe. `outputs` are the folders it will write.
 
     `names` are the outputs to run, all by default. Raises UsageError where no log can be written.
@@ -138,6 +139,7 @@ def start(
     command = [*COMMAND, "run", str(recipe.absolute()), *names, "--json"]
     for name, value in settings.items():
         command += ["--set", f"{name}={value}"]
+    command += ["--allow-pickle"] * allow_pickle
     folder = _fresh()
     with open(folder / LOG, "wb") as log, open(folder / ERRORS, "wb") as errors:
         process = subprocess.Popen(
