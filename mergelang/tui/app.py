@@ -170,7 +170,7 @@ class View(Following, App[None], inherit_bindings=False):
         self.look, self.seen = found, found.seen or self.seen
         if self.seen_of_run is None and self.watched is not None:
             self._follow()
-        for page in self.query(Page):
+        for page in self.pages:
             page.looked()
         self.query_one(Heading).refresh()
         self.refresh_bindings()
@@ -198,6 +198,11 @@ class View(Following, App[None], inherit_bindings=False):
         return (f"{said}, {counted(warned, 'warning')}", "warning") if warned else (said, "success")
 
     # From page to page
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The pages that are there; one that is being made asks by itself, when it is."""
+        return tuple(page for page in self.query(Page) if page.is_mounted)
 
     @property
     def page(self) -> Page:

@@ -7,7 +7,6 @@ from mergelang.errors import UsageError
 from mergelang.tui import runner as runners
 from mergelang.tui.actions import RUN
 from mergelang.tui.heading import Heading
-from mergelang.tui.page import Page
 from mergelang.tui.progress import CACHED, CANCELLED, DONE, ENDED
 from mergelang.tui.watch import Watch
 
@@ -121,7 +120,8 @@ class Following:
         """Learns which tensors each node takes part in, on a thread; pages then hear of it."""
         def know(parts: "Parts") -> None:
             self._parts = parts
-            self.page.heard()
+            for page in self.pages:
+                page.heard()
 
         if self._parts is None or self._parts.text != self.look.source.text:
             self._find_parts("parts", know)
@@ -163,7 +163,7 @@ class Following:
             self.watched.lost(said[0])
 
     def _tell_run(self) -> None:
-        for page in self.query(Page):
+        for page in self.pages:
             page.heard()
         self.query_one(Heading).refresh()
         self.refresh_bindings()
