@@ -16,6 +16,7 @@ from mergelang.draw.units import counted, size
 from mergelang.measure import Histogram, Sums, comparable, histogram, measurable, sums
 from mergelang.models.checkpoint import Checkpoint, open_model
 from mergelang.models.reference import parse_reference
+from mergelang.tensors import Extent
 from mergelang.tui.jobs import reason
 from mergelang.tui.page import Page, Panel
 from mergelang.tui.table import Column, Line, Table
@@ -153,14 +154,12 @@ class ModelPage(Page):
         fits = measurable(extent.type)
         if fits and (event.taken or extent.type.nbytes <= AT_ONCE):
             self._tell_tensor(name, None, "…")
-            self._timer = self.set_timer(WAIT, lambda: self._count(name))
+            self._timer = self.set_timer(WAIT, lambda: self._count(name, extent))
         else:
             hint = "enter counts its values" if fits else "it holds no numbers that are merged"
             self._tell_tensor(name, None, hint)
 
-    def _count(self, name: str) -> None:
-        extent = self.model.extents[name]
-
+    def _count(self, name: str, extent: Extent) -> None:
         def work(say: Any) -> Any:
             return histogram(extent, BINS, lambda: say(None))
 
