@@ -150,7 +150,16 @@ class Layering:
 
     def tower(self, name: str) -> "Layering | None":
         """The tower that a tensor is in; None outside of all."""
-        return next((each for each in self.towers if each.split(name)[0] is not None), None)
+        found = self.within(name)
+        return found and found[0]
+
+    def within(self, name: str) -> "tuple[Layering, int] | None":
+        """The tower that a tensor is in, and its layer there; None outside of all."""
+        for each in self.towers:
+            layer = each.split(name)[0]
+            if layer is not None:
+                return each, layer
+        return None
 
     def split(self, name: str) -> tuple[int | None, str]:
         """Layer and rest of the name; (None, name) outside the layers."""
@@ -202,10 +211,11 @@ class Inventory:
 
     def place(self, name: str) -> Place:
         roles = self.roles.get(name, frozenset())
-        tower = self.layering.tower(name)
-        if tower is None:
+        found = self.layering.within(name)
+        if found is None:
             return Place(name, None, self.layering.count, roles)
-        return Place(name, tower.split(name)[0], tower.count, roles, tower.prefix)
+        tower, layer = found
+        return Place(name, layer, tower.count, roles, tower.prefix)
 
     @cached_property
     def nbytes(self) -> int:

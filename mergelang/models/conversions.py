@@ -137,6 +137,8 @@ def _split(
 ) -> dict[str, Extent]:
     """With a tensor for each matrix of each expert, where two hold all of a layer."""
     blocks = {found[1] for name in extents if (found := _FUSED.fullmatch(name))}
+    if not blocks:
+        return extents
     made: dict[str, Extent] = {}
     for name, extent in extents.items():
         found = _FUSED.fullmatch(name)
@@ -146,8 +148,7 @@ def _split(
         block = next((each for each in blocks if name.startswith(each)), None) if others else None
         inside = "" if block is None else _with_prefix(name[len(block) :], others)
         made[name if block is None else block + inside] = extent
-    fused = sum(bool(_FUSED.fullmatch(name)) for name in extents)
-    return made if fused and not any(_FUSED.fullmatch(name) for name in made) else extents
+    return extents if any(_FUSED.fullmatch(name) for name in made) else made
 
 
 def _matrices(

@@ -6,6 +6,7 @@ tensor stands; no architecture is known by name.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from mergelang.models.towers import value_at
@@ -42,6 +43,12 @@ def roles_of(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=8)
+def _patterns(names: tuple[str, ...]) -> dict[str, str]:
+    """Kept, since the models of one recipe mostly have the same names."""
+    return {name: _NUMBER.sub(".0", name) for name in names}
+
+
 def roles(
     tensors: Mapping[str, TensorType], layering: Layering, config: Mapping[str, Any] | None = None
 ) -> dict[str, frozenset[str]]:
@@ -49,7 +56,7 @@ def roles(
 
     Those whose names differ in numbers alone have the same ones, so few names are looked at.
     """
-    patterns = {name: _NUMBER.sub(".0", name) for name in tensors}
+    patterns = _patterns(tuple(tensors))
     first: dict[str, str] = {}
     for name, pattern in patterns.items():
         first.setdefault(pattern, name)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mergelang.models.tokenizer import Tokenizer
@@ -58,7 +59,7 @@ def vocabulary_of(
     the vocabulary has, if it says.
     """
     said = set(found_sizes(config))
-    named = [name for name in inventory if is_embedding(name) and len(inventory[name].shape) == 2]
+    named = [name for name in _embeddings(tuple(inventory)) if len(inventory[name].shape) == 2]
     chosen = [name for name in named if inventory[name].shape[0] in said] or named
     if not chosen:
         return None
@@ -82,6 +83,12 @@ def found_sizes(config: Mapping[str, Any]) -> Iterator[int]:
             yield value
         elif isinstance(value, dict):
             yield from found_sizes(value)
+
+
+@lru_cache(maxsize=8)
+def _embeddings(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Kept, since the models of one recipe mostly have the same names."""
+    return tuple(filter(is_embedding, names))
 
 
 def is_embedding(name: str) -> bool:

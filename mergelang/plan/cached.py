@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 from mergelang.files import Facts
 from mergelang.ops.expr import BLOCK, Expr, make
@@ -39,6 +40,7 @@ class Cache:
     limit: int = LIMIT
     names: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    _passes: dict[Any, float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def blobs(self) -> Blobs:
@@ -66,8 +68,12 @@ class Cache:
 
     def takes_tensor(self, task: Task) -> float:
         """Seconds that the passes over a tensor take."""
-        rate = passing(task)
-        return rates.seconds(self.measured, rate if rate in self.measured else PASS, task.reads)
+        key = task.makers, task.reads
+        if key not in self._passes:
+            rate = passing(task)
+            known = rate if rate in self.measured else PASS
+            self._passes[key] = rates.seconds(self.measured, known, task.reads)
+        return self._passes[key]
 
     def takes_in_all(self, task: Task) -> float:
         """Seconds that a tensor takes: passes, and calls on whole tensors."""

@@ -7,19 +7,19 @@ once for each pattern. Models with adapters, new layouts and statistics have non
 tensors has an expression of its own.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from mergelang.check.schedule import Constant, Schedule, at
 from mergelang.check.value import Opened
-from mergelang.graph.node import Node
+from mergelang.graph.node import Node, postorder
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
 from mergelang.plan.lower import SCHEDULES, arm_of
-from mergelang.tensors import Extent, symbolic_extent, symbolic_name
+from mergelang.tensors import Extent, Layering, symbolic_extent, symbolic_name
 
 
 class _NoPattern(Exception):
@@ -36,10 +36,35 @@ class Pattern(NamedTuple):
     names: Mapping[str, str]
 
 
-def pattern(
+def patterns(
+    node: Node, checkpoints: Mapping[Reference, Checkpoint]
+) -> Callable[[str], Pattern | None]:
+    """What gives the pattern of each of a node's tensors by its name, None where it has none."""
+    even = _even(node)
+    if even is None:
+        return lambda name: _pattern(node, name, checkpoints)
+    tables = [checkpoints[each["reference"]].extents for each in even.sources]
+
+    def found(name: str) -> Pattern:
+        extents: dict[Extent, Extent] = {}
+        parts: list[Hashable] = []
+        for table in tables:
+            extent = table[name]
+            symbol = extents.get(extent)
+            if symbol is None:
+                symbol = extents[extent] = symbolic_extent(len(extents), extent.type)
+            parts.append(symbol)
+        for layering in even.layerings:
+            tower, layer = layering.within(name) or (layering, None)
+            parts += (tower.prefix, tower.count, layer)
+        return Pattern(tuple(parts), extents, {name: symbolic_name(0)})
+
+    return found
+
+
+def _pattern(
     node: Node, name: str, checkpoints: Mapping[Reference, Checkpoint]
 ) -> Pattern | None:
-    """The pattern of a node's tensor, or None where it has none."""
     parts: list[Hashable] = []
     extents: dict[Extent, Extent] = {}
     names = {name: symbolic_name(0)}
@@ -99,6 +124,35 @@ def _walk(
         raise _NoPattern
     for each, called in below:
         _walk(each, called, checkpoints, parts, extents, names, seen)
+
+
+class _Even(NamedTuple):
+    """What the tensors of a node are made of, where all are made in the same way: `sources`, and
+    the `layerings` by which operators find the depth of a tensor."""
+
+    sources: tuple[Node, ...]
+    layerings: tuple[Layering, ...]
+
+
+def _even(node: Node) -> _Even | None:
+    """What is the same for all tensors of a node; None where they differ by more than their place
+    in files and layers."""
+    sources, layerings = [], {}
+    for each in postorder((node,), lambda one: one.inputs):
+        inventory = each.term.inventory
+        if each.op == "source":
+            sources.append(each)
+            continue
+        is_operator = each.op in operators() and each.term.layout is None
+        try:
+            varies = inventory.sparse or bool(_varying(each))
+        except _NoPattern:
+            return None
+        if varies or not (is_operator or each.op == "affine"):
+            return None
+        if is_operator:
+            layerings[id(inventory.layering)] = inventory.layering
+    return _Even(tuple(sources), tuple(layerings.values()))
 
 
 _known: WeakKeyDictionary[Node, tuple[Schedule, ...]] = WeakKeyDictionary()

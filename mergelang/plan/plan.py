@@ -20,7 +20,7 @@ from mergelang.plan.cost import cost, row_block
 from mergelang.plan.layout import Shard, index, shards
 from mergelang.plan.lower import Call, Lowering, leaves, merges
 from mergelang.plan.origin import Origin, origin_of
-from mergelang.plan.pattern import pattern
+from mergelang.plan.pattern import patterns
 from mergelang.plan.prepare import Preparation, preparations
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
@@ -190,13 +190,14 @@ def tasks(
 ) -> Iterator[Task]:
     """What each output tensor of a node takes, in the order of `types`."""
     models: dict[Hashable, Task] = {}
+    pattern_of = patterns(node, checkpoints)
     for name, type in types.items():
         if not merges(type.dtype):
             stored = tuple(leaves(node, name, checkpoints))
             action = COPY if len(stored) == 1 else EQUAL
             yield Task(name, type, action, 1, type.nbytes * len(stored), sources=stored)
             continue
-        found = pattern(node, name, checkpoints)
+        found = pattern_of(name)
         if found is None:
             yield _task(node, name, type, Lowering(checkpoints))
             continue
