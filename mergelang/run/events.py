@@ -11,7 +11,7 @@ are totals of the run so far.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, TypeAlias, get_args
 
@@ -172,7 +172,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def to_json(event: Event) -> str:
     """One line: the event's fields, with its kind first."""
-    return json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
+    return json.dumps({"event": type(event).__name__, **vars(event)}, separators=(",", ":"))
 
 
 def from_json(line: str) -> Event | None:
@@ -208,10 +208,12 @@ class Log:
             return
         with suppress(OSError):
             self._file.write(to_json(event) + "\n")
+            if not isinstance(event, TensorDone):  # of which there are thousands a second
+                self._file.flush()
 
     def open(self, path: Path) -> None:
         with suppress(OSError):
-            self._file = path.open("w", buffering=1, encoding="utf-8")
+            self._file = path.open("w", encoding="utf-8")
         for event in self._before:
             self.tell(event)
         del self._before[1:]  # RunStarted stays, for the next output

@@ -53,6 +53,10 @@ MEASURED_FROM = 1 << 22
 takes."""
 
 
+OFTEN = 0.1
+"""Seconds from which on it is worth telling again how far a run is."""
+
+
 class Recorder(Protocol):
     """What is said about a finished output; either may refuse it by raising, before it is there."""
 
@@ -159,6 +163,7 @@ class _Run:
         self._written: dict[Extent, str] = {}  # digests of the tensors of the outputs so far
         self._passes: dict[str, tuple[float, int]] = {}  # seconds and bytes by the name of the rate
         self._start = time.monotonic()
+        self._told = -1.0  # seconds
 
     def tell(self, event: events.Event) -> None:
         """Tells an event; they come from several threads, and are told one at a time."""
@@ -224,7 +229,7 @@ class _Run:
                     name, task.name, task.action, task.nbytes, made.passes, made.digest
                 )
             )
-            self.progress()
+            self.progress(OFTEN)
 
         try:
             todo = self._begin(output, folder, inputs)
@@ -306,7 +311,11 @@ class _Run:
             return task
         return task._replace(digest=self._written[task.sources[0]])
 
-    def progress(self) -> None:
+    def progress(self, every: float = 0.0) -> None:
+        """Tells how far the run is, unless it did so less than `every` seconds ago."""
+        if every and self.seconds - self._told < every:
+            return
+        self._told = self.seconds
         self.tell(
             events.Progress(self.bytes_read, self.bytes_written, self.seconds, self._memory)
         )

@@ -21,7 +21,7 @@ from mergelang.run.finite import nonfinite
 from mergelang.run.floats import STORED, widen
 from mergelang.run.kernel import by_torch, kernel
 from mergelang.run.machine import Files, Frame, Machine
-from mergelang.run.native import Program, program
+from mergelang.run.native import Program, program, takes_rows
 from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.spill import Spilled
@@ -232,7 +232,7 @@ class Job:
         targets = tuple(target for each in self._sampling or running for target in each.targets)
         if self._final:
             targets = (self.root,)
-        built = not (self._rows % 2 or self.wide)
+        built = takes_rows(self._rows, self.type.shape) and not self.wide
         sums = tuple(() if self._sampling else self._sums()) if built else None
         dtype = self.type.dtype if self._final else ""
         if self.binding is not UNBOUND and not self._known and unfinished is None:

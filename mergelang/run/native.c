@@ -43,7 +43,7 @@ struct pass {
     double *rows;              /* of each sum: STRIP numbers of scratch */
     uint16_t *stored;          /* bfloat16 or float16 */
     int64_t count_of_loads;
-    uint64_t *scratch;         /* of RANK: two numbers for each element of a row */
+    uint32_t *scratch;         /* of RANK: two numbers for each element of a row, 2^16 at most */
 };
 
 static const uint64_t GOLDEN = 0x9E3779B97F4A7C15u;
@@ -183,50 +183,60 @@ static uint32_t store_half(const float *restrict from, int64_t n, uint16_t *rest
     return largest;
 }
 
-#define DIGIT 11
+#define DIGIT 10
 #define DIGITS (1 << DIGIT)
+#define LAST (31 - 2 * DIGIT)
 
 /* Places of magnitudes within a row, ascending; of equal ones the first comes last. A radix sort by
-   the upper 22 of 31 bits, from the last element to the first, so that it is stable; what is left
-   to be put in order differs in the last bits alone, and is rare. */
-static void rank(const float *restrict x, int64_t n, uint64_t *restrict scratch,
+   the upper 20 of 31 bits, from the last element to the first, so that it is stable; what is left
+   to be put in order differs in the last bits alone, and is rare. All of it stays in the
+   first-level cache, where a row has some thousands of elements. */
+static void rank(const float *restrict x, int64_t n, uint32_t *restrict scratch,
                  float *restrict out)
 {
-    uint32_t low[DIGITS] = {0}, high[2][DIGITS] = {0};
-    uint64_t *pairs = scratch, *sorted = scratch + n;  /* of a magnitude and its position */
+    uint16_t low[2][DIGITS] = {0}, high[2][DIGITS] = {0};  /* two chains of increments each */
+    uint32_t *packed = scratch;  /* upper digit, then position */
+    uint16_t *order = (uint16_t *)(scratch + n);
     const uint32_t *bits = (const uint32_t *)x;
     for (int64_t j = 0; j < n; j++) {
         uint32_t key = bits[j] & 0x7FFFFFFF;
-        low[key >> 9 & (DIGITS - 1)]++;
-        high[j & 1][key >> 20]++;
+        low[j & 1][key >> LAST & (DIGITS - 1)]++;
+        high[j & 1][key >> (LAST + DIGIT)]++;
     }
-    for (uint32_t i = 0, l = 0, h = 0; i < DIGITS; i++) {
-        uint32_t count = low[i];
-        low[i] = l;
+    for (int i = 0; i < DIGITS; i++) {
+        low[0][i] += low[1][i];
+        high[0][i] += high[1][i];
+    }
+    uint16_t l = 0, h = 0;
+    for (int i = 0; i < DIGITS; i++) {
+        uint16_t count = low[0][i];
+        low[0][i] = l;
         l += count;
-        count = high[0][i] + high[1][i];
+        count = high[0][i];
         high[0][i] = h;
         h += count;
     }
     for (int64_t j = n - 1; j >= 0; j--) {
         uint32_t key = bits[j] & 0x7FFFFFFF;
-        pairs[low[key >> 9 & (DIGITS - 1)]++] = (uint64_t)key << 32 | (uint64_t)j;
+        packed[low[0][key >> LAST & (DIGITS - 1)]++] = key >> (LAST + DIGIT) << 16 | (uint32_t)j;
     }
     for (int64_t j = 0; j < n; j++)
-        sorted[high[0][pairs[j] >> 52]++] = pairs[j];
-    out[(uint32_t)sorted[0]] = 0;
-    for (int64_t j = 1; j < n; j++) {
-        uint64_t pair = sorted[j];
-        if (pair >> 32 < sorted[j - 1] >> 32) {
-            int64_t at = j;
-            for (; at && sorted[at - 1] >> 32 > pair >> 32; at--) {
-                sorted[at] = sorted[at - 1];
-                out[(uint32_t)sorted[at]] = (float)at;
-            }
-            sorted[at] = pair;
-            out[(uint32_t)pair] = (float)at;
-        } else
-            out[(uint32_t)pair] = (float)j;
+        order[high[0][packed[j] >> 16]++] = (uint16_t)packed[j];
+    uint32_t before = 0;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t place = order[j], key = bits[place] & 0x7FFFFFFF;
+        if (key >= before) {
+            before = key;
+            out[place] = (float)j;
+            continue;
+        }
+        int64_t at = j;
+        for (; at && (bits[order[at - 1]] & 0x7FFFFFFF) > key; at--) {
+            order[at] = order[at - 1];
+            out[order[at]] = (float)at;
+        }
+        order[at] = (uint16_t)place;
+        out[place] = (float)at;
     }
 }
 
@@ -455,19 +465,31 @@ void widen_half(const uint16_t *from, int64_t n, float *out)
     load_half(from, n, out);
 }
 
+/* What rows are looked at goes through all steps in pieces of about as many elements, whole rows. */
+#define PIECE 16384
+
 /* Elements `start` to `start + count` of a tensor: `start` is even, and where there are sums a
-   multiple of UNIT. A step that looks at rows waits until the block has come to it. */
+   multiple of UNIT. A step that looks at rows waits until those before have been done for them. */
 void run(struct pass *pass, uint64_t start, int64_t count)
 {
-    for (int64_t first = 0, last = 0; first < pass->count_of_steps; first = last + 1) {
-        for (last = first; last < pass->count_of_steps && pass->steps[last].op != RANK; last++)
-            ;
-        for (int64_t at = 0; at < count; at += STRIP)
-            strip(pass, first, last, start, at, count - at < STRIP ? count - at : STRIP, count);
-        if (last < pass->count_of_steps) {
+    int64_t steps = pass->count_of_steps, piece = count;
+    for (int64_t i = 0; i < steps; i++)
+        if (pass->steps[i].op == RANK) {
+            int64_t width = pass->steps[i].low, rows = width < PIECE ? PIECE / width : 1;
+            piece = (rows + rows % 2) * width;  /* even */
+        }
+    for (int64_t from = 0; from < count; from += piece) {
+        int64_t to = count - from < piece ? count : from + piece;
+        for (int64_t first = 0, last; first < steps; first = last + 1) {
+            for (last = first; last < steps && pass->steps[last].op != RANK; last++)
+                ;
+            for (int64_t at = from; at < to; at += STRIP)
+                strip(pass, first, last, start, at, to - at < STRIP ? to - at : STRIP, to);
+            if (last == steps)
+                break;
             const struct step *s = pass->steps + last;
-            for (int64_t at = 0, width = s->low; at < count; at += width)
-                rank(pass->blocks[s->a] + at, width, pass->scratch, pass->blocks[s->out] + at);
+            for (int64_t at = from; at < to; at += (int64_t)s->low)
+                rank(pass->blocks[s->a] + at, s->low, pass->scratch, pass->blocks[s->out] + at);
         }
     }
 }

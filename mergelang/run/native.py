@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mergelang.ops.expr import BLOCK, MASK, Draw, Expr
-from mergelang.plan.cost import is_wide, order, row_block
+from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr
+from mergelang.plan.cost import is_wide, matrix, order, row_block
 from mergelang.run.compiler import library
 from mergelang.run.tape import Slot, Step, Tape
 from mergelang.tensors import TensorType
 
 STRIP = 1 << 10
-LANES = 32
+
+LONGEST = (1 << 16) - 1
+"""Elements of the longest row whose elements can be ranked."""
 
 _OPS = (
     "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
@@ -150,12 +152,18 @@ def program(
     )  # fmt: skip
 
 
+def takes_rows(block: int, shape: tuple[int, ...]) -> bool:
+    """Whether the built code can go through blocks of whole rows, of this many elements; 0: of any
+    elements."""
+    return not block or (block % 2 == 0 and matrix(ROWS, shape)[1] <= LONGEST)
+
+
 @lru_cache(maxsize=512)
 def needs_torch(root: Expr, type: TensorType) -> bool:
     """Whether some pass over a tensor has to be run by `reference.py`, or a function of torch."""
     alien = {"band", "factor", "product", "rowwise", "whole"}
     return (
-        library() is None or is_wide(root) or row_block(root, type) % 2 > 0
+        library() is None or is_wide(root) or not takes_rows(row_block(root, type), type.shape)
         or type.dtype == "F64" or any(expr.op in alien for expr in order(root))
     )  # fmt: skip
 
@@ -216,7 +224,7 @@ class Runner:
         self._strips = np.empty(0, np.float32)
         self._short = np.empty(0, np.uint8)
         self._raw: list[np.ndarray] = []
-        self._scratch = np.empty(0, np.uint64)
+        self._scratch = np.empty(0, np.uint32)
         self.stored = np.empty(block, np.uint16)
         self._bound: tuple[Any, ...] = (None,)
         self._held: dict[tuple[str, int], np.ndarray] = {}
@@ -243,7 +251,7 @@ class Runner:
         for row in made.ranks:
             steps["low"][row] = width
         if made.ranks and len(self._scratch) < 2 * width:
-            self._scratch = np.empty(2 * width, np.uint64)
+            self._scratch = np.empty(2 * width, np.uint32)
             self._bound[1].scratch = self._scratch.ctypes.data
 
     def _make_ready(self, made: Program) -> None:

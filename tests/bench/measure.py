@@ -168,7 +168,7 @@ def dag(bench: Bench, results: dict[str, Any], count: int) -> dict[str, Any]:
     import mergelang
 
     def moved(name: str) -> int:
-        plan = mergelang.load(bench.recipe(name)).plan()
+        plan = mergelang.load(bench.recipe(name)).plan(fresh=True, cache="none")
         return plan.bytes_read + plan.bytes_written
 
     shutil.rmtree(bench.out, ignore_errors=True)
