@@ -21,9 +21,11 @@ SMALL, LARGE = (80, 24), (160, 50)
 
 
 @pytest.fixture
-def recipe():
-    """In a folder whose path is of one length everywhere: it is part of what is seen."""
+def recipe(monkeypatch):
+    """In a folder whose path is of one length everywhere: it is part of what is seen. With a store
+    of its own, in which nothing was measured yet."""
     with tempfile.TemporaryDirectory(prefix="view-", dir="/tmp") as folder:
+        monkeypatch.setenv("MERGELANG_CACHE", f"{folder}/store")
         yield write_models(Path(folder))
 
 
