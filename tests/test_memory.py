@@ -15,6 +15,7 @@ from mergelang.models.headers import read_header
 from mergelang.ops import spectral
 from mergelang.plan.memory import minimum_memory
 from mergelang.run import disk, events
+from mergelang.run.compiler import library
 from mergelang.run.evaluate import Memory
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
@@ -51,7 +52,8 @@ def test_a_merge_of_models_larger_than_the_bound_stays_below_it(tmp_path):
     path.write_text(f'model a = "a"\nmodel b = "b"\noutput "out" = {expression}\n')
     command = [sys.executable, "-m", "mergelang", "run", str(path), "--memory", "512MiB"]
     _, peak = weighed(command, 0.02)  # of all its processes together
-    assert 30 * MIB < peak < 512 * MIB
+    # Without torch it takes no more than a part of that, however large the models are.
+    assert 30 * MIB < peak < (512 if library() is None else 200) * MIB
     (tmp_path / "out" / "model.safetensors").unlink()
 
 
