@@ -136,3 +136,15 @@ def test_the_first_screen_of_the_view_is_made_without_the_engine():
         *(f"mergelang.{part}" for part in ("lang", "check", "graph", "models", "plan", "record",
                                            "store", "ops", "interop")),
     }  # fmt: skip
+
+
+def test_the_operators_are_listed_in_one_order_whoever_has_imported_some_before():
+    listed = "from mergelang.ops.registry import operators; print(*operators())"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", f"{before}\n{listed}"],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for before in ("", "import mergelang.ops.spectral", "import mergelang.ops.deltas")
+    }
+    assert len(said) == 1

@@ -67,12 +67,22 @@ def operators() -> dict[str, Operator]:
     global _loaded
     if not _loaded:
         _loaded = True
-        for module in OURS:
-            import_module(f"mergelang.ops.{module}")
+        _import_ours()
         points = entry_points(group=GROUP)
         for point in sorted(points, key=lambda each: (_package(each), each.name)):
             _load(point)
     return _operators
+
+
+def _import_ours() -> None:
+    """Ours first and in their order, whoever has imported one of them before."""
+    modules = [import_module(f"mergelang.ops.{name}").__name__ for name in OURS]
+    place = {module: number for number, module in enumerate(modules)}
+    ordered = sorted(
+        _operators.items(), key=lambda item: place.get(item[1].body.__module__, len(place))
+    )
+    _operators.clear()
+    _operators.update(ordered)
 
 
 def broken_packages() -> tuple[Diagnostic, ...]:
