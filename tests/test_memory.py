@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import mergelang
+from mergelang.cli.arguments import parse_size
 from mergelang.draw.plan_text import plan_json
 from mergelang.errors import RunError
 from mergelang.models.headers import read_header
 from mergelang.ops import spectral
-from mergelang.plan.memory import minimum_memory
+from mergelang.plan.memory import minimum_memory, size_text
 from mergelang.run import disk, events
 from mergelang.run.compiler import library
 from mergelang.run.evaluate import Memory
@@ -229,3 +230,8 @@ print(call(700))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     room = {**spectral.ROOM, "regmean": 12 + 10}[name]
     assert 1 < int(done.stdout) / (4 * 700 * 700) < room
+
+
+@pytest.mark.parametrize("count", [300 * MIB + 1, 1024 * MIB, 8852 * MIB, 10477 * MIB])
+def test_the_memory_that_an_error_tells_is_enough(count):
+    assert count <= parse_size(size_text(count)) <= count * 1.01

@@ -28,6 +28,12 @@ def _beside(plan: Plan) -> int:
     return PROCESS + (LIBRARIES if waiting else 0) + max(32 << 20, plan.rows * BUFFERS)
 
 
+def wanted_memory(plan: Plan) -> int:
+    """What a run of the plan is given where nobody says how much: the default, or the least that
+    it can keep, in bytes."""
+    return max(MEMORY, minimum_memory(plan))
+
+
 def with_memory(plan: Plan, memory: int | None) -> Plan:
     """The plan for a run in so many bytes; None is the default.
 
@@ -74,6 +80,7 @@ def check_memory(plan: Plan) -> int:
 
 
 def size_text(count: int) -> str:
-    """Bytes as people write them, `512MiB` or `1.5GiB`, rounded up to a MiB."""
+    """Bytes as people write them, `512MiB` or `1.5GiB`, rounded up: what is written is enough."""
     mebibytes = -(-count // (1 << 20))
-    return f"{mebibytes}MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.4g}GiB"
+    hundredths = -(-mebibytes * 100 // 1024)
+    return f"{mebibytes}MiB" if mebibytes < 1024 else f"{hundredths / 100:g}GiB"
