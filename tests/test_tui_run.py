@@ -80,6 +80,19 @@ def test_a_run_goes_to_its_end_and_its_result_is_opened(recipe):
     assert (recipe.parent / "out" / "blend" / "model.safetensors").is_file()
 
 
+def test_a_run_is_given_the_memory_that_its_recipe_takes_at_least(recipe, monkeypatch):
+    monkeypatch.setattr("mergelang.plan.memory.minimum_memory", lambda plan: 3 << 30)
+
+    async def script(view, pilot):
+        await pilot.press("f4")
+        await until(pilot, lambda: "3.22 GB of " in said(view, "plan-machine"))
+        await pilot.press("r")
+        await until(pilot, lambda: phase(view) == "done")
+        assert f"--memory {3 << 30}B" in " ".join(view.runner._own.args)
+
+    drive(script, recipe)
+
+
 def test_what_is_up_to_date_is_not_made_again(recipe):
     async def script(view, pilot):
         for _ in range(2):

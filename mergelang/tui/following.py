@@ -78,11 +78,13 @@ class Following:
             return
         if not self._save():
             return
+        from mergelang.plan.memory import wanted_memory
+
         plan = self.look.plan
         try:
             self.runner = runners.start(
                 self.path, self.settings, [str(each.path) for each in plan.outputs],
-                allow_pickle=self.allow_pickle,
+                memory=wanted_memory(plan), allow_pickle=self.allow_pickle,
             )  # fmt: skip
         except UsageError as error:
             self.broke(error)

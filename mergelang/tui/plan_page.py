@@ -15,7 +15,7 @@ from mergelang.check.program import Parameter
 from mergelang.draw.plan_text import WIDTH, disks, plan_text
 from mergelang.draw.units import size
 from mergelang.draw.words import number_text
-from mergelang.plan.memory import MEMORY, minimum_memory
+from mergelang.plan.memory import wanted_memory
 from mergelang.plan.plan import Plan
 from mergelang.tui.details import param_text
 from mergelang.tui.page import Page, Panel
@@ -144,10 +144,8 @@ def exact_text(value: Any) -> str:
 
 
 def machine_text(plan: Plan) -> Text:
-    """Memory and disk that a run needs, against what there is."""
-    least, there = minimum_memory(plan), machine_memory()
-    needed = max(least, MEMORY)
-    rows = [("memory", needed, there, "there")]
+    """Memory that a run is given and disk that it needs, against what there is."""
+    rows = [("memory at most", wanted_memory(plan), machine_memory(), "there")]
     for folder, wanted, free in disks(plan):
         rows.append((f"disk of {_short(folder)}", wanted, free, "free"))
     width = max(len(row[0]) for row in rows)

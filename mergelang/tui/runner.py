@@ -130,15 +130,18 @@ class Runner:
 
 def start(
     recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], names: Sequence[str] = (),
-    *, allow_pickle: bool = False,
+    *, memory: int | None = None, allow_pickle: bool = False,
 ) -> Runner:  # fmt: skip
     """Starts `mergelang run` on a recipe. `outputs` are the folders it will write.
 
-    `names` are the outputs to run, all by default. Raises UsageError where no log can be written.
+    `names` are the outputs to run, all by default; `memory` are the bytes it may take, by default
+    those of the command. Raises UsageError where no log can be written.
     """
     command = [*COMMAND, "run", str(recipe.absolute()), *names, "--json"]
     for name, value in settings.items():
         command += ["--set", f"{name}={value}"]
+    if memory is not None:
+        command += ["--memory", f"{memory}B"]
     command += ["--allow-pickle"] * allow_pickle
     folder = _fresh()
     with open(folder / LOG, "wb") as log, open(folder / ERRORS, "wb") as errors:
