@@ -50,6 +50,14 @@ def phase(view) -> str:
     return view.watched.state.phase if view.watched else ""
 
 
+async def paused(view, pilot) -> None:
+    """Starts a run and stops it where it stands."""
+    await pilot.press("f5", "r")
+    await until(pilot, lambda: phase(view) == RUNNING)
+    await pilot.press("p")
+    await until(pilot, lambda: "paused" in said(view, "progress"))
+
+
 def test_a_run_goes_to_its_end_and_its_result_is_opened(recipe):
     async def script(view, pilot):
         await pilot.press("f3")
@@ -119,6 +127,23 @@ def test_a_run_is_saved_first(recipe):
     drive(script, recipe)
 
 
+def test_what_cannot_run_says_why(recipe, monkeypatch):
+    recipe.write_text('model base = "models/base"\n')
+
+    async def script(view, pilot):
+        async def refused(why: str) -> None:
+            await pilot.press("f5", "r")
+            assert said(view, "progress") == f"nothing runs. {why}"
+            assert f"it cannot run: {why}" in [each.message for each in view._notifications]
+
+        await refused("the recipe has no output")
+        monkeypatch.setattr(view, "check", lambda: None)
+        await pilot.press("f2", "#")
+        await refused("the recipe is still being read")
+
+    drive(script, recipe)
+
+
 def test_what_is_wrong_is_not_run(recipe):
     async def script(view, pilot):
         await pilot.press("x", "f5", "r")
@@ -130,10 +155,7 @@ def test_what_is_wrong_is_not_run(recipe):
 
 def test_a_run_is_paused_and_goes_on(recipe, gate):
     async def script(view, pilot):
-        await pilot.press("f5", "r")
-        await until(pilot, lambda: phase(view) == RUNNING)
-        await pilot.press("p")
-        await until(pilot, lambda: "paused" in said(view, "progress"))
+        await paused(view, pilot)
         gate.touch()
         state = Path(f"/proc/{view.runner.facts['pid']}/stat")
         assert not state.exists() or state.read_text().rpartition(") ")[2][0] == "T"
@@ -184,10 +206,7 @@ def test_a_run_goes_on_when_the_view_is_left_and_is_come_back_to(recipe, gate):
 
 def test_a_run_that_is_paused_goes_on_when_the_view_is_left(recipe, gate):
     async def script(view, pilot):
-        await pilot.press("f5", "r")
-        await until(pilot, lambda: phase(view) == RUNNING)
-        await pilot.press("p")
-        await until(pilot, lambda: "paused" in said(view, "progress"))
+        await paused(view, pilot)
         gate.touch()
         await pilot.press("ctrl+q")
         await until(pilot, lambda: any("goes on" in line for line in screen(view)))

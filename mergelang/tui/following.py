@@ -65,16 +65,25 @@ class Following:
         """The same of the recipe that is being run, which may be another text by now."""
         return self._run_parts.share(box, self.watched.done) if self._run_parts else None
 
+    @property
+    def obstacle(self) -> str:
+        """Why the recipe as it stands cannot run; empty where it can."""
+        if not self.has_looked or self.look.source.text != self.text:
+            return "the recipe is still being read"
+        if self.look.errors:
+            return "the recipe has mistakes: f2 shows them"
+        if self.look.unplanned:
+            return "the recipe cannot be planned: f4 tells why"
+        return "" if self.look.plan is not None else "the recipe has no output"
+
     _text_of_run = ""
 
     async def run_recipe(self) -> None:
         """Saves the recipe and starts a run of it."""
         if self.has_run_going:
             return
-        if self.look.plan is None or self.look.source.text != self.text:
-            why = "can be planned: f4 tells why it cannot" if self.look.unplanned else \
-                "is right: f2 shows the mistakes"
-            self.notify(f"it can run once it {why}", severity="warning")
+        if self.obstacle:
+            self.notify(f"it cannot run: {self.obstacle}", severity="warning")
             return
         if not self._save():
             return

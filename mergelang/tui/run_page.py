@@ -84,18 +84,15 @@ class RunPage(Page):
         failure = self.query_one("#run-failure")
         failure.display = watch is not None and watch.state.phase == FAILED
         if watch is None:
-            look = self.view.look
             text = Text("nothing runs. ", "dim")
-            if look.plan is not None:
+            if self.view.obstacle:
+                text.append(self.view.obstacle, "dim")
+            else:
+                plan = self.view.look.plan
                 text.append("r").append(" runs ", "dim").append(self.view.title_of_recipe)
                 text.append(
-                    f": reads {size(look.plan.bytes_read)}, "
-                    f"writes {size(look.plan.bytes_written)}", "dim",
-                )  # fmt: skip
-            elif look.errors:
-                text.append("the recipe has mistakes: f2 shows them", "dim")
-            elif look.unplanned:
-                text.append("the recipe cannot be planned: f4 tells why", "dim")
+                    f": reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}", "dim"
+                )
             line.update(text)
             return
         state = watch.state
