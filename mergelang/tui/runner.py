@@ -129,15 +129,15 @@ class Runner:
 
 
 def start(
-    recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], names: Sequence[str] = (),
-    *, memory: int | None = None, allow_pickle: bool = False,
+    recipe: Path, settings: Mapping[str, str], outputs: Sequence[str], *,
+    memory: int | None = None, allow_pickle: bool = False,
 ) -> Runner:  # fmt: skip
     """Starts `mergelang run` on a recipe. `outputs` are the folders it will write.
 
-    `names` are the outputs to run, all by default; `memory` are the bytes it may take, by default
-    those of the command. Raises UsageError where no log can be written.
+    `memory` are the bytes it may take, by default those of the command. Raises UsageError where no
+    log can be written.
     """
-    command = [*COMMAND, "run", str(recipe.absolute()), *names, "--json"]
+    command = [*COMMAND, "run", str(recipe.absolute()), "--json"]
     for name, value in settings.items():
         command += ["--set", f"{name}={value}"]
     if memory is not None:
@@ -151,8 +151,7 @@ def start(
         )  # fmt: skip
     facts = {
         "pid": process.pid, "began": _began(process.pid), "recipe": str(recipe.absolute()),
-        "settings": dict(settings), "outputs": list(outputs), "names": list(names),
-        "time": time.time(),
+        "settings": dict(settings), "outputs": list(outputs), "time": time.time(),
     }  # fmt: skip
     (folder / FACTS).write_text(json.dumps(facts))
     return Runner(folder / LOG, facts, process)
