@@ -150,6 +150,9 @@ def test_in_a_small_terminal_a_key_shows_the_documentation(recipe):
         at(view, "let blend = ti")
         await pilot.press("f9")
         await until(pilot, lambda: any("Trims each task vector" in line for line in screen(view)))
+        panel = view.query_one("#about")
+        # In lines of its own width: they are not broken once more.
+        assert max(map(len, said(view, "about-text").splitlines())) <= panel.columns
         await pilot.press("f9")
         await until(pilot, lambda: not view.query_one("#about").display)
 

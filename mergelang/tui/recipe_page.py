@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
@@ -16,7 +16,7 @@ from mergelang.draw.units import counted
 from mergelang.errors import Diagnostic
 from mergelang.source import Source
 from mergelang.tui.editor import Editor
-from mergelang.tui.page import Page
+from mergelang.tui.page import Page, Panel
 
 if TYPE_CHECKING:
     from mergelang.check.complete import Completion
@@ -40,7 +40,7 @@ class RecipePage(Page):
     def compose(self) -> ComposeResult:
         with Horizontal(id="recipe-top"):
             yield Editor(id="editor")
-            with VerticalScroll(id="about", can_focus=False):
+            with Panel(id="about", can_focus=False):
                 yield Static(id="about-text", markup=False)
         yield OptionList(id="completions", markup=False)
         with Vertical(id="problems"):
@@ -137,8 +137,9 @@ class RecipePage(Page):
         program = look.seen.program if look.seen else None
         if offset is None:
             offset = self.editor.offset_of_cursor
-        # Until it is laid out, the panel has no width.
-        width = max(40, self.query_one("#about").content_size.width - 1)
+        width = self.query_one("#about", Panel).columns
+        if width < 1:
+            return  # It is not laid out; it says so once it is.
         said = about(self.editor.text, offset, program, width)
         # What was last told stays: a cursor on its way over blanks does not make it flicker.
         if said and said != self._about:
@@ -148,10 +149,11 @@ class RecipePage(Page):
             self.query_one("#about-text", Static).update(text)
             self.query_one("#about").scroll_home(animate=False)
 
-    def look(self) -> None:
-        panel = self.query_one("#about")
-        panel.set_class(not panel.has_class("asked"), "asked")
+    def on_panel_sized(self) -> None:
         self._say_about()
+
+    def look(self) -> None:
+        self.query_one("#about").toggle_class("asked")
 
     # Completion
 
