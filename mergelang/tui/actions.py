@@ -91,7 +91,7 @@ ACTIONS = (
            (MODEL,), True),
     Action("t", "t", "toggle_map", "table", "the table of tensors, or the map", (MODEL,), True),
     # Lineage
-    Action("v", "v", "compare", "diff", "compare the recipe with that of another model",
+    Action("v", "v", "diff", "diff", "compare the recipe with that of another model",
            (LINEAGE,), True),
     # Everywhere
     Action("ctrl+o", "^o", "open_recipe", "open", "open a recipe", priority=True),

@@ -113,7 +113,7 @@ class LineagePage(Page):
     def open(self) -> None:
         self.view.pick("the lineage of", "model", self.open_at)
 
-    def compare(self) -> None:
+    def diff(self) -> None:
         """The recipe of the chosen member against that of another model."""
         member = self.member
 
