@@ -6,8 +6,9 @@ from textual.widgets import Input, OptionList
 
 from mergelang.tui.actions import ACTIONS, PAGES
 from mergelang.tui.graph_pane import GraphPane
-from mergelang.tui.screens import Help, Told, help_text
+from mergelang.tui.screens import Going, Help, Told, Unsaved, help_text
 from mergelang.tui.slider import Slider, track
+from tests.test_tui_screens import half, told
 from tests.views import BLEND, drive, leave_by, said, screen, until, write_models
 
 
@@ -44,6 +45,13 @@ def test_every_key_of_the_table_is_bound_and_every_action_is_there(recipe):
             assert each.pages or hasattr(view, f"action_{each.method}")
 
     drive(script, recipe)
+
+
+def test_what_one_key_calls_on_two_pages_has_one_label():
+    labels = {(key, each.action): each.label for each in ACTIONS for key in each.keys.split(",")}
+    for each in ACTIONS:
+        for key in each.keys.split(","):
+            assert labels[key, each.action] == each.label
 
 
 def test_the_footer_has_the_few_keys_that_matter_here(recipe):
@@ -119,6 +127,31 @@ def test_leaving_asks_about_changes_that_are_not_saved(recipe):
 
     drive(script, recipe)
     assert recipe.read_text().startswith("x#")
+
+
+def test_leaving_a_run_does_not_drop_changes_and_the_other_way_round(recipe):
+    async def script(view, pilot):
+        told(view, recipe, *half(recipe))
+        view.runner.cancel = lambda: pytest.fail("nobody said so")
+        await pilot.press("x", "ctrl+q")
+        await until(pilot, lambda: any("not saved" in line for line in screen(view)))
+        await pilot.press("g", "c")
+        assert isinstance(view.screen, Unsaved)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(view.screen, Going))
+        await pilot.press("s", "d", "escape")
+        assert view.is_running and not view.is_changed
+
+    drive(script, recipe)
+    assert recipe.read_text().startswith("x#")
+
+
+def test_params_stay_where_another_recipe_cannot_be_opened(recipe):
+    async def script(view, pilot):
+        await view.open_recipe(str(recipe.with_name("none.merge")))
+        assert (view.path, view.settings) == (recipe, {"t": "0.5"})
+
+    drive(script, recipe, {"t": "0.5"})
 
 
 # The graph

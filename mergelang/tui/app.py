@@ -298,13 +298,13 @@ class View(Following, App[None], inherit_bindings=False):
 
     async def open_recipe(self, path: str) -> None:
         """Another recipe in place of this one."""
-        before = self.path, self.notes
+        before = self.path, self.settings, self.notes
         self.path, self.settings, self.notes = Path(path), {}, ()
         try:
             self._load()
             await self.action_go(RECIPE)
         except MergelangError as error:
-            self.path, self.notes = before
+            self.path, self.settings, self.notes = before
             self.broke(error)
 
     def action_help(self) -> None:
@@ -324,22 +324,30 @@ class View(Following, App[None], inherit_bindings=False):
         self.theme = DARK.name if self.theme == LIGHT.name else LIGHT.name
 
     def action_leave(self) -> None:
-        from mergelang.tui.screens import Leave
+        """Asks what becomes of the text, then of the run: no answer to one decides the other."""
+        from mergelang.tui.screens import Unsaved
 
-        if self.has_run_going or self.is_changed:
-            self.push_screen(Leave(self.has_run_going, self.is_changed), self._leave)
+        if self.is_changed:
+            self.push_screen(Unsaved(), self._leave_text)
+        else:
+            self._leave_run()
+
+    def _leave_text(self, how: str | None) -> None:
+        if how == "discard" or (how == "save" and self._save()):
+            self._leave_run()
+
+    def _leave_run(self) -> None:
+        from mergelang.tui.screens import Going
+
+        if self.has_run_going:
+            self.push_screen(Going(), self._left_run)
         else:
             self.exit()
 
-    def _leave(self, how: str | None) -> None:
+    def _left_run(self, how: str | None) -> None:
         if how is None:
             return
-        if how == "save" and not self._save():
-            return
-        if how == "cancel" and self.runner is not None:
-            self.runner.cancel()
-        elif self.has_run_going:
-            self.runner.resume()
+        (self.runner.cancel if how == "cancel" else self.runner.resume)()
         self.exit()
 
 

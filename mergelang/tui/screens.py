@@ -26,6 +26,9 @@ DEEP = 3
 HUB = "hf:"
 """Before the name of a model on the Hub."""
 
+KEY = "bold cyan"
+"""How a key is written."""
+
 ESCAPE = Binding("escape,q", "dismiss(None)", "close", show=False)
 
 
@@ -70,13 +73,13 @@ def help_text(page: str | None) -> Text:
     for each in ACTIONS:
         if not each.pages:
             _line(text, each)
-    text.append("    tab  ", "bold cyan").append("go to the next panel; arrows move there\n")
-    text.append("  click  ", "bold cyan").append("choose a page, a node, a row, a mistake\n")
+    text.append("    tab  ", KEY).append("go to the next panel; arrows move there\n")
+    text.append("  click  ", KEY).append("choose a page, a node, a row, a mistake\n")
     return text
 
 
 def _line(text: Text, each) -> None:
-    text.append(f"{each.shown:>7}  ", "bold cyan").append(each.text + "\n")
+    text.append(f"{each.shown:>7}  ", KEY).append(each.text + "\n")
 
 
 class Pick(ModalScreen[str | None]):
@@ -164,39 +167,43 @@ def found(kind: str, folder: Path, deep: int = DEEP) -> Iterator[str]:
         yield str(each.relative_to(folder))
 
 
-class Leave(ModalScreen[str | None]):
-    """What becomes of a run, and of a text that is not saved."""
+class Question(ModalScreen[str | None]):
+    """Asks before the view is left: a key for each answer, whose name is returned, or None."""
 
-    BINDINGS: ClassVar[list[Binding]] = [
-        ESCAPE,
-        Binding("s", "take('save')", "save"),
-        Binding("g", "take('go')", "goes on"),
-        Binding("c", "take('cancel')", "cancel"),
-        Binding("d", "take('go')", "discard"),
-    ]
-
-    def __init__(self, running: bool, changed: bool):
-        super().__init__()
-        self._going, self._unsaved = running, changed
+    said: ClassVar[Text]
 
     def compose(self) -> ComposeResult:
-        text = Text()
-        if self._going:
-            text.append("A run is going on.\n\n")
-            text.append("  g  ", "bold cyan")
-            text.append("leave; the run goes on. Come back to it with\n")
-            text.append("     mergelang tui --attach OUTPUT\n", "bold")
-            text.append("  c  ", "bold cyan").append("cancel the run and leave\n")
-        if self._unsaved:
-            text.append("\n" * self._going + "The recipe has changes that are not saved.\n\n")
-            text.append("  s  ", "bold cyan").append("save and leave\n")
-            text.append("  d  ", "bold cyan").append("leave without them\n")
-        text.append("\nescape  ", "bold cyan").append("stay")
         with Vertical(classes="window small") as window:
             window.border_title = "leave"
-            yield Static(text, markup=False)
+            yield Static(self.said, markup=False)
 
-    def action_take(self, how: str) -> None:
-        possible = {"save": self._unsaved, "cancel": self._going}
-        if possible.get(how, True):
-            self.dismiss(how)
+
+class Unsaved(Question):
+    """What becomes of a text that is not saved: `save` or `discard`."""
+
+    BINDINGS: ClassVar[list[Binding]] = [
+        ESCAPE, Binding("s", "dismiss('save')", "save"),
+        Binding("d", "dismiss('discard')", "discard"),
+    ]  # fmt: skip
+    said = Text.assemble(
+        "The recipe has changes that are not saved.\n\n",
+        ("  s  ", KEY), "save and leave\n",
+        ("  d  ", KEY), "leave without them\n",
+        ("\nescape  ", KEY), "stay",
+    )  # fmt: skip
+
+
+class Going(Question):
+    """What becomes of a run: `go` or `cancel`."""
+
+    BINDINGS: ClassVar[list[Binding]] = [
+        ESCAPE, Binding("g", "dismiss('go')", "goes on"),
+        Binding("c", "dismiss('cancel')", "cancel"),
+    ]  # fmt: skip
+    said = Text.assemble(
+        "A run is going on.\n\n",
+        ("  g  ", KEY), "leave; the run goes on. Come back to it with\n",
+        ("     mergelang tui --attach OUTPUT\n", "bold"),
+        ("  c  ", KEY), "cancel the run and leave\n",
+        ("\nescape  ", KEY), "stay",
+    )  # fmt: skip
