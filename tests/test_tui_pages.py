@@ -8,6 +8,7 @@ from mergelang.tui.actions import ACTIONS, PAGES
 from mergelang.tui.graph_pane import GraphPane
 from mergelang.tui.screens import Going, Help, Told, Unsaved, help_text
 from mergelang.tui.slider import Slider, track
+from mergelang.tui.theme import LIGHT
 from tests.test_tui_screens import half, told
 from tests.views import BLEND, drive, leave_by, said, screen, until, write_models
 
@@ -114,6 +115,18 @@ def test_light_and_dark(recipe):
         assert view.theme == "mergelang-light"
 
     drive(script, recipe)
+
+
+def test_what_has_no_lineage_is_told_in_a_colour_of_the_theme(recipe):
+    async def script(view, pilot):
+        await pilot.press("f7")
+        view.page.open_at("models/none")
+        await until(pilot, lambda: any("there is nothing at" in line for line in screen(view)))
+        strips = view.screen._compositor.render_strips()
+        told = [each for strip in strips for each in strip if "there is nothing at" in each.text]
+        assert [each.style.color.get_truecolor().hex for each in told] == [LIGHT.warning]
+
+    drive(script, recipe, light=True)
 
 
 def test_leaving_asks_about_changes_that_are_not_saved(recipe):

@@ -81,7 +81,9 @@ class LineagePage(Page):
         )
 
     def _broke(self, error: Exception) -> None:
-        self.query_one("#lineage-title", Static).update(Text(reason(error), "yellow"))
+        # A part of a text is in the colour of the theme; `yellow` of a whole one is always #ffff00.
+        said = Text.assemble((reason(error), "yellow"))
+        self.query_one("#lineage-title", Static).update(said)
 
     @property
     def member(self) -> Member | None:
