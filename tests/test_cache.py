@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -427,6 +428,8 @@ def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kep
     assert all(task.keeps == task.type.nbytes for task in kept.outputs[0].tasks)
     assert "store: keeps 6.21 kB of 5 tensors: " in str(kept)
     assert "none of" not in str(kept)
+    (store / "rates.json").write_text(json.dumps({"pass slerp": 0.9}))
+    assert re.search(r"5 tensors: [1-9]\d*,\d{3} s to compute", str(made.plan(fresh=True)))
     (store / "rates.json").write_text(json.dumps({"pass slerp": 1e-12, "pass": 0.9}))
     plan = made.plan(fresh=True)
     assert not any(task.keeps for task in plan.outputs[0].tasks)

@@ -122,7 +122,9 @@ def _cache(plan: Plan) -> list[str]:
 
 
 def _took(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds >= 0.01 else "under 0.01 s"
+    if seconds < 0.01:
+        return "under 0.01 s"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
 
 
 def _fetches(plan: Plan) -> list[str]:
