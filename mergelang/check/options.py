@@ -199,10 +199,10 @@ class Options:
                 got=describe(value),
             )  # fmt: skip
             return WRONG
-        suggestion = nearest(text, kind.words)
+        said = expr.span.text if isinstance(expr, ast.String) else text  # quotes may be all of it
         self._report.add(
-            "E0313", expr.span, text=text, option=option.name, known=known,
-            suggestion=suggestion,
+            "E0313", expr.span, text=said, option=option.name, known=known,
+            suggestion=nearest(text, kind.words),
         )  # fmt: skip
         return WRONG
 
