@@ -35,10 +35,13 @@ of the repository. A slash in the name of a branch is written `%2F`.
     "E0605": Kind(
         "there is no model at `{path}`",
         label="not there",
-        help=("did you mean `{near}`?", "relative paths start from the folder of the recipe"),
+        help=(
+            "did you mean `{near}`?",
+            "relative paths start from the folder of the recipe; on the command line, from yours",
+        ),
         explain="""\
-The source is neither a folder nor a file. Relative paths start from the folder of the recipe, not
-from where the command was typed.
+The source is neither a folder nor a file. Relative paths in a recipe start from its own folder, not
+from where the command was typed; those on the command line do.
 """,
     ),
     "E0606": Kind(
