@@ -48,6 +48,8 @@ def test_tensors_are_filtered_by_words_of_their_name(model):
         await until(pilot, lambda: table(view).count == 39)
         await pilot.press("slash", *"mlp 3")
         await until(pilot, lambda: table(view).count == 3)
+        view.page.query_one("#filter", Input).value = "layers.1.*proj"
+        await until(pilot, lambda: table(view).count == 7)
         await pilot.press("enter", "escape")
         assert isinstance(view.focused, Table)
         await pilot.press("slash", "escape")
@@ -70,6 +72,40 @@ def test_tensors_are_sorted_by_key_and_by_click(model):
         assert table(view).rows[table(view)._order[0]].shown[3] == "512 B"
 
     drive(script, model=model, size=(170, 40))
+
+
+def test_what_has_no_value_yet_stands_last_whichever_way_it_is_sorted(model):
+    async def script(view, pilot):
+        await until(pilot, lambda: table(view).count == 39)
+        view.page.model = None  # What is shown now is no model's.
+        values = (("a", None), ("b", 2.0), ("c", 1.0))
+        rows = [Line((name, ""), (name, value)) for name, value in values]
+        shown = table(view)
+        shown.show((Column("tensor"), Column("norm", True)), rows)
+        shown.sort(1)
+        assert shown._order == [2, 1, 0]
+        shown.sort(1)
+        assert shown._order == [1, 2, 0]
+
+    drive(script, model=model)
+
+
+def test_the_models_of_the_recipe_are_offered_first_wherever_they_are(tmp_path):
+    write_model(tmp_path / "elsewhere" / "b")
+    write_model(tmp_path / "here" / "a")
+    write_model(tmp_path / "here" / "z")
+    recipe = tmp_path / "here" / "x.merge"
+    recipe.write_text('model z = "z"\nmodel b = "../elsewhere/b"\noutput "out" = mean(z, b)\n')
+
+    async def script(view, pilot):
+        await until(pilot, lambda: view.seen is not None)
+        await pilot.press("f6", "o")
+        await until(pilot, lambda: view.screen.query(OptionList))
+        offered = view.screen.query_one(OptionList)
+        shown = [str(offered.get_option_at_index(i).prompt) for i in range(offered.option_count)]
+        assert shown == ["z", str(tmp_path / "elsewhere" / "b"), "a"]
+
+    drive(script, recipe)
 
 
 def test_thirty_thousand_tensors_are_no_trouble(model):

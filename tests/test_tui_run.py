@@ -331,6 +331,41 @@ def test_a_run_of_the_command_line_is_watched_to_its_end(recipe, gate):
     assert process.returncode == 0
 
 
+def test_a_run_of_the_command_line_is_followed_from_output_to_output(recipe, gate):
+    runner.start(recipe, {}, [str(recipe.parent / "out" / "blend")])._own.kill()  # an older one
+    command = [*runner.COMMAND, "run", str(recipe), "--fresh", "--set", "t=0.25"]
+    with subprocess.Popen(command, cwd=recipe.parent, stderr=subprocess.DEVNULL) as process:
+        log = recipe.parent / "out" / "blend.partial" / "events.jsonl"
+        while not log.is_file() or not log.stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.05)
+
+        async def script(view, pilot):
+            await until(pilot, lambda: phase(view) == RUNNING and view.watched.done)
+            assert view.runner.facts["pid"] == process.pid
+            assert view.path == recipe and view.settings == {"t": "0.25"}
+            await until(pilot, lambda: view.is_run_of_this)
+            gate.touch()
+            await until(pilot, lambda: phase(view) == "done")
+            states = {name: each.state for name, each in view.watched.state.outputs.items()}
+            assert states == {"out/blend": "done", "out/steered": "done"}
+
+        drive(script, attached=recipe.parent / "out" / "blend")
+    assert process.returncode == 0
+
+
+def test_another_recipe_is_not_taken_for_that_of_the_run(recipe):
+    runner.start(recipe, {}, [str(recipe.parent / "out" / "blend")])._own.wait(60)
+    other = recipe.with_name("other.merge")
+    other.write_text(recipe.read_text())
+
+    async def script(view, pilot):
+        await until(pilot, lambda: phase(view) == "done" and view.look.plan is not None)
+        assert view.seen_of_run is None and not view.is_run_of_this
+
+    drive(script, other, attached=recipe.parent / "out" / "blend")
+
+
 def test_logs_of_old_runs_go(recipe, monkeypatch):
     monkeypatch.setattr(runner, "KEPT", 2)
     outputs = [str(recipe.parent / "out" / name) for name in ("blend", "steered")]

@@ -9,9 +9,9 @@ are totals of the run so far.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, TypeAlias, get_args
 
@@ -42,11 +42,17 @@ class FetchDone:
 
 @dataclass(frozen=True)
 class RunStarted:
+    """`paths`: the folders of the outputs. `recipe`: its file, empty where it has none; `settings`:
+    the values of its params as `--set` takes them."""
+
     outputs: tuple[str, ...]
     tensors: int
     bytes_read: int
     bytes_written: int
     threads: int
+    paths: tuple[str, ...] = ()
+    recipe: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
+from mergelang.check.program import Program
 from mergelang.errors import Diagnostic, MergelangError
 from mergelang.files import Facts
 from mergelang.plan.cached import calls_of, passing
 from mergelang.plan.memory import BUFFERS, check_memory, with_memory
-from mergelang.plan.origin import Seal
+from mergelang.plan.origin import Seal, exact_text
 from mergelang.plan.plan import (
     CACHED,
     COMPUTE,
@@ -121,6 +122,8 @@ def execute(
             tuple(output.destination.text for output in plan.outputs),
             sum(len(output.tasks) for output in plan.outputs),
             plan.bytes_read, plan.bytes_written, threads,
+            tuple(str(output.path.absolute()) for output in plan.outputs),
+            *asked(plan.graph.program),
         )
     )  # fmt: skip
     files = Files()
@@ -349,6 +352,16 @@ def written(output: OutputPlan, digests: Mapping[str, str]) -> dict[Extent, str]
         Extent(str(output.path / shard.file), shard.offsets[name], type): digests[name]
         for shard in output.shards for name, type in shard.tensors.items()
     }  # fmt: skip
+
+
+def asked(program: Program) -> tuple[str, dict[str, str]]:
+    """The file of a recipe, empty where it has none of its own, and its settings."""
+    path = Path(program.tree.source.name).absolute()
+    settings = {
+        name: exact_text(param.value) for name, param in program.params.items()
+        if param.value != param.default
+    }  # fmt: skip
+    return str(path) if path.is_file() else "", settings
 
 
 def usable_cores() -> int:

@@ -234,7 +234,19 @@ class View(Following, App[None], inherit_bindings=False):
         """Asks for a path that may be left out; `then` is called with it, or None."""
         from mergelang.tui.screens import Pick
 
-        self.push_screen(Pick(title, kind, self.folder), then)
+        known = self._models() if kind == MODEL else ()
+        self.push_screen(Pick(title, kind, self.folder, known), then)
+
+    def _models(self) -> list[str]:
+        """The models that the recipe names, those in its folder as paths from there."""
+        folder = self.folder.resolve()
+        names = []
+        for each in self.seen.program.checkpoints if self.seen else ():
+            path = each.path
+            if path is not None and path.is_relative_to(folder):
+                path = path.relative_to(folder)
+            names.append(str(path or each.text))
+        return names
 
     @property
     def model(self) -> Any:

@@ -104,8 +104,9 @@ class Following:
 
     def _attach_to(self, output: Path) -> None:
         self.runner = runners.attach(output)
-        if self.path is None and self.runner.recipe and self.runner.recipe.is_file():
-            self.path = self.runner.recipe
+        recipe = self.runner.recipe
+        if self.path is None and recipe and recipe.is_file():
+            self.path = recipe
             self.settings = dict(self.runner.facts.get("settings", {}))
         self._watch()
 
@@ -115,8 +116,12 @@ class Following:
         self._hear()
 
     def _follow(self) -> None:
-        """Takes the recipe as it stands for the one that is run."""
-        if self.look.plan is None:
+        """Takes the recipe as it stands for the one that is run, unless that is known to be
+        another."""
+        recipe, shown = self.runner.recipe, self.path
+        if self.look.plan is None or (
+            recipe is not None and (shown is None or shown.resolve() != recipe.resolve())
+        ):
             return
         self.seen_of_run, self.plan_of_run = self.look.seen, self.look.plan
         self._text_of_run = self.look.source.text
@@ -163,7 +168,7 @@ class Following:
     def _lost(self) -> None:
         """The process is gone and has not said how it ended."""
         runner = self.runner
-        if runner.recipe is None and runner.has_written:
+        if runner.is_of_command_line and runner.has_written:
             self.watched.whole()
         elif runner.was_interrupted:
             self.watched.lost("interrupted", CANCELLED)

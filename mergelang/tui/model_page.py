@@ -48,7 +48,10 @@ class ModelPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Static(id="model-title", markup=False)
-        yield Input(placeholder="words of a tensor's name; enter or escape leaves", id="filter")
+        yield Input(
+            placeholder="words of a tensor's name, * is anything; enter or escape leaves",
+            id="filter",
+        )
         with VerticalScroll(id="tensor", can_focus=False):
             yield Static(id="tensor-text", markup=False)
         yield Table(id="tensors")
@@ -132,7 +135,7 @@ class ModelPage(Page):
             if self._others:
                 value = self._value(name)
                 shown.insert(1, "" if value is None else f"{value:.4f}")
-                keys.insert(1, -9.0 if value is None else value)
+                keys.insert(1, value)
             rows.append(Line(tuple(shown), tuple(keys)))
         self.table.show(columns, rows)
 

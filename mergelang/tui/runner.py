@@ -35,9 +35,10 @@ FACTS, LOG, ERRORS, LOCK = "run.json", "events.jsonl", "errors.txt", "lock"
 
 
 class Runner:
-    """A run that goes on or has gone on elsewhere. `folder` holds its facts and its log.
+    """A run that goes on or has gone on elsewhere, with what is known of it and its log.
 
-    `own` is its process where this view has started it. Times are seconds since the epoch.
+    `own` is its process where this view has started it. A run of the command line keeps a log in
+    the folder of each output while that is written: they are read one after the other.
     """
 
     def __init__(self, log: Path, facts: Mapping[str, Any], own: "subprocess.Popen | None" = None):
@@ -46,6 +47,7 @@ class Runner:
         self._log, self._own = log, own
         self._file: IO[bytes] | None = None
         self._rest = b""
+        self._has_begun = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -53,27 +55,54 @@ class Runner:
         return tuple(self.facts.get("outputs", ()))
 
     @property
+    def is_of_command_line(self) -> bool:
+        """Whether its log lies in the folder of an output."""
+        return "time" not in self.facts
+
+    @property
     def recipe(self) -> Path | None:
         return Path(self.facts["recipe"]) if "recipe" in self.facts else None
 
     def heard(self) -> Iterator[events.Event]:
         """What it has said since this was last asked."""
-        try:
-            # Kept open: a run of a command line takes its log away with the last output's folder.
-            self._file = self._file or self._log.open("rb")
-            data = self._file.read()
-        except OSError:
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace")
+        for text in self._lines():
             if text.startswith('{"event":"Diagnostics"'):
                 with suppress(ValueError):
                     self.diagnostics += json.loads(text)["diagnostics"]
                 continue
             event = events.from_json(text)
+            if isinstance(event, events.RunStarted):
+                if self._has_begun:  # each log of one run tells it
+                    continue
+                self._has_begun = True
             if event is not None:
                 yield event
+
+    def _lines(self) -> Iterator[str]:
+        """What has come to the log, and to those that follow it."""
+        while True:
+            try:
+                # Kept open: a run of the command line takes its log away with the folder.
+                self._file = self._file or self._log.open("rb")
+                is_gone = os.fstat(self._file.fileno()).st_nlink == 0
+                data = self._file.read()
+            except OSError:
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+            following = self._next_log() if is_gone else None
+            if following is None:
+                return
+            self._file.close()
+            self._log, self._file, self._rest = following, None, b""
+
+    def _next_log(self) -> Path | None:
+        """The log of the output that is written now, by the process that wrote those before."""
+        for path in map(Path, self.outputs):
+            log = partial_of(path) / LOG
+            if log != self._log and log.is_file() and _signed(log) == self.facts.get("pid"):
+                return log
+        return None
 
     @property
     def errors(self) -> str:
@@ -163,13 +192,16 @@ def attach(output: Path) -> Runner:
     found = [
         (facts["time"], folder) for folder, facts in _known() if path in facts.get("outputs", ())
     ]
-    if found:
-        folder = max(found)[1]
-        return Runner(folder / LOG, _facts(folder) or {})
+    began, folder = max(found, default=(0.0, None))
+    facts = (folder and _facts(folder)) or {}
     log = partial_of(output) / LOG
-    if log.is_file():
-        return Runner(log, {"outputs": [path], **_holder(log.with_name(LOCK))})
-    raise UsageError("E2501", path=str(output))
+    if log.is_file() and not (
+        facts and (_lives(facts) or _signed(log) == facts["pid"] or log.stat().st_mtime < began)
+    ):
+        return Runner(log, _told(log, path))
+    if folder is None:
+        raise UsageError("E2501", path=str(output))
+    return Runner(folder / LOG, facts)
 
 
 def partial_of(output: Path) -> Path:
@@ -177,14 +209,25 @@ def partial_of(output: Path) -> Path:
     return output.with_name(output.name + ".partial")
 
 
-def _holder(lock: Path) -> dict[str, Any]:
-    """The process that a lock names, if it runs."""
+def _signed(log: Path) -> int | None:
+    """The process that wrote a log in the folder of an output, whether it runs or not."""
     try:
-        pid = int(lock.read_text())
+        return int(log.with_name(LOCK).read_text())
     except (OSError, ValueError):
-        return {}
-    began = _began(pid)
-    return {"pid": pid, "began": began} if began else {}
+        return None
+
+
+def _told(log: Path, path: str) -> dict[str, Any]:
+    """What is known of a run of the command line that wrote a log for the output at `path`."""
+    facts: dict[str, Any] = {"outputs": [path]}
+    with suppress(OSError, StopIteration), log.open("rb") as file:
+        event = events.from_json(next(file).decode(errors="replace"))
+        if isinstance(event, events.RunStarted) and path in event.paths:
+            facts = {"outputs": event.paths, "settings": event.settings}
+            facts |= {"recipe": event.recipe} if event.recipe else {}
+    pid = _signed(log)
+    began = None if pid is None else _began(pid)
+    return facts | ({"pid": pid, "began": began} if began else {})
 
 
 def _fresh() -> Path:

@@ -1,6 +1,6 @@
 """What lies over the pages for a moment: help, a path to pick, a text, the question at leaving."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,16 +83,16 @@ def _line(text: Text, each) -> None:
 
 
 class Pick(ModalScreen[str | None]):
-    """Asks for a path: typed, or one of those that are found under a folder."""
+    """Asks for a path: typed, one of those `known`, or one that is found under a folder."""
 
     BINDINGS: ClassVar[list[Binding]] = [
         Binding("escape", "dismiss(None)", "close", show=False),
         Binding("down", "down", "list", show=False),
     ]
 
-    def __init__(self, title: str, kind: str, folder: Path):
+    def __init__(self, title: str, kind: str, folder: Path, known: Sequence[str] = ()):
         super().__init__()
-        self._title, self._kind, self._folder = title, kind, folder
+        self._title, self._kind, self._folder, self._known = title, kind, folder, known
         self._found: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -103,7 +103,7 @@ class Pick(ModalScreen[str | None]):
             yield OptionList(markup=False)
 
     def on_mount(self) -> None:
-        self._paths = list(found(self._kind, self._folder))
+        self._paths = list(dict.fromkeys([*self._known, *found(self._kind, self._folder)]))
         self._show("")
         self.query_one(Input).focus()
 
@@ -123,9 +123,8 @@ class Pick(ModalScreen[str | None]):
     def _entered(self, event: Input.Submitted) -> None:
         typed = event.value.strip()
         shown = self.query_one(OptionList)
-        if self._kind == "model" and typed.startswith(HUB):
-            self.dismiss(typed)
-        elif typed and (self._folder / Path(typed).expanduser()).exists():
+        is_hub = self._kind == "model" and typed.startswith(HUB)
+        if is_hub or (typed and (self._folder / Path(typed).expanduser()).exists()):
             self._take(typed)
         elif self._found:
             self._take(self._found[shown.highlighted or 0])
@@ -137,7 +136,10 @@ class Pick(ModalScreen[str | None]):
         self._take(self._found[event.option_index])
 
     def _take(self, path: str) -> None:
-        self.dismiss(str(self._folder / Path(path).expanduser()))
+        if path.startswith(HUB):
+            self.dismiss(path)
+        else:
+            self.dismiss(str(self._folder / Path(path).expanduser()))
 
     def action_down(self) -> None:
         self.query_one(OptionList).focus()

@@ -1,5 +1,6 @@
 """A table of any length: rows are drawn when they come into sight, so no row is a widget."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,7 +24,7 @@ class Column(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One row: what is shown, and by what each column is sorted."""
+    """One row: what is shown, and by what each column is sorted; None stands last both ways."""
 
     shown: tuple[str, ...]
     keys: tuple[Any, ...]
@@ -84,7 +85,7 @@ class Table(ScrollView, can_focus=True):
         return len(self._order)
 
     def filter(self, text: str) -> None:
-        """Only rows whose first column holds every word of a text."""
+        """Only rows whose first column holds every word of a text; in one, `*` is anything."""
         self._filter = text
         self._arrange()
 
@@ -105,14 +106,19 @@ class Table(ScrollView, can_focus=True):
 
     def _arrange(self) -> None:
         kept = self.chosen
-        words = self._filter.lower().split()
+        words = [
+            re.compile(".*".join(map(re.escape, word.split("*"))), re.IGNORECASE)
+            for word in self._filter.split()
+        ]
         order = [
             number for number, row in enumerate(self.rows)
-            if not words or all(word in row.shown[0].lower() for word in words)
+            if all(word.search(row.shown[0]) for word in words)
         ]  # fmt: skip
         if self.sorted_by is not None and self.columns:
             column, turned = self.sorted_by
-            order.sort(key=lambda number: self.rows[number].keys[column], reverse=turned)
+            known = [number for number in order if self.rows[number].keys[column] is not None]
+            known.sort(key=lambda number: self.rows[number].keys[column], reverse=turned)
+            order = known + [number for number in order if self.rows[number].keys[column] is None]
         self._order = order
         self._at = order.index(kept) if kept in order else 0
         # Behind the last column stands nothing, but for the mark of the order.

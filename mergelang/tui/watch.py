@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mergelang.draw.units import counted, size
 from mergelang.run import events
-from mergelang.tui.progress import DONE, ENDED, FAILED, RUNNING, RunState, after, stopped, took
+from mergelang.tui.progress import CACHED, DONE, ENDED, FAILED, RunState, after, stopped, took
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Watch:
         """The process has ended and has not said how, but what it writes is there."""
         if self.state.phase not in ENDED:
             outputs = {
-                name: replace(each, state=DONE) if each.state == RUNNING else each
+                name: each if each.state == CACHED else replace(each, state=DONE)
                 for name, each in self.state.outputs.items()
             }
             self.state = replace(self.state, outputs=outputs, phase=DONE)
