@@ -55,15 +55,33 @@ def test_sums_over_all_elements_stay_right_where_rows_keep_together(tmp_path):
     assert len({value_of(scaled, *cut).tobytes() for cut in CUTS}) == 1
 
 
+def short(x):
+    """The numbers as bfloat16 would hold them."""
+    wide = x.astype(np.float32).view(np.uint32)
+    return ((wide + 0x7FFF + (wide >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+
+
+GRAINS = {
+    "coarse": lambda a, b: np.round(a * 4),
+    "fine": lambda a, b: a,
+    "differences of bfloat16": lambda a, b: short(a + b / 50) - short(a),
+    "coarse with a few fine ones": lambda a, b: np.where(abs(b) < 0.02, a, np.round(a * 4)),
+    "subnormal": lambda a, b: np.round(a * 4) * 2.0**-149,
+    "of all sizes": lambda a, b: short(a) * 2.0 ** np.round(b * 9),
+    "equal": lambda a, b: np.sign(a),
+}
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("grain", GRAINS)
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 4097), (2, 65_536)])
 def test_ranks_count_the_smaller_magnitudes_of_a_row_and_favour_what_stands_first(
-    tmp_path, shape, dtype
+    tmp_path, shape, dtype, grain
 ):
-    _, _, a, _ = pair(tmp_path, shape, dtype)
-    coarse = np.round(a * 4).astype(dtype)
-    x = stored(tmp_path, "coarse", coarse)
-    rows = coarse.reshape(int(np.prod(shape[:-1])), int(np.prod(shape[-1:])))
+    _, _, a, b = pair(tmp_path, shape, dtype)
+    grained = GRAINS[grain](a, b).astype(dtype)
+    x = stored(tmp_path, "grained", grained)
+    rows = grained.reshape(int(np.prod(shape[:-1])), int(np.prod(shape[-1:])))
     expected = np.empty(rows.shape)
     for row, places in zip(rows, expected, strict=True):
         order = np.lexsort((-np.arange(len(row)), abs(row)))

@@ -191,8 +191,8 @@ static uint32_t store_half(const float *restrict from, int64_t n, uint16_t *rest
    the upper 20 of 31 bits, from the last element to the first, so that it is stable; what is left
    to be put in order differs in the last bits alone, and is rare. All of it stays in the
    first-level cache, where a row has some thousands of elements. */
-static void rank(const float *restrict x, int64_t n, uint32_t *restrict scratch,
-                 float *restrict out)
+static void rank_many(const float *restrict x, int64_t n, uint32_t *restrict scratch,
+                      float *restrict out)
 {
     uint16_t low[2][DIGITS] = {0}, high[2][DIGITS] = {0};  /* two chains of increments each */
     uint32_t *packed = scratch;  /* upper digit, then position */
@@ -238,6 +238,75 @@ static void rank(const float *restrict x, int64_t n, uint32_t *restrict scratch,
         order[at] = (uint16_t)place;
         out[place] = (float)at;
     }
+}
+
+#define OCTAVES 8
+#define FINE 15  /* bits of a magnitude that its bucket does not tell */
+#define BUCKETS ((OCTAVES << (23 - FINE)) + 1)
+
+static inline uint32_t bucket_of(uint32_t key, uint32_t floor)
+{
+    return (((key - floor) >> FINE) + 1) & -(uint32_t)(key >= floor);  /* built without a branch */
+}
+
+/* The same without a sort, half as long, where nearly all magnitudes are the lowest of their
+   buckets, as those of differences of bfloat16 are: then a place is what lies in the buckets before,
+   and a count. The few others stand behind them in their bucket. Gives whether it was so. */
+static int rank_few(const float *restrict x, int64_t n, uint32_t *restrict scratch,
+                    float *restrict out)
+{
+    uint16_t *bucket = (uint16_t *)scratch;  /* BUCKETS: one of the others */
+    uint32_t *others = scratch + n, largest = 0, count = 0;
+    const uint32_t *bits = (const uint32_t *)x;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t key = bits[j] & 0x7FFFFFFF;
+        largest = key > largest ? key : largest;
+    }
+    uint32_t floor = largest >> 23 < OCTAVES ? 0 : ((largest >> 23) - OCTAVES + 1) << 23;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t key = bits[j] & 0x7FFFFFFF;
+        uint32_t more = key & (((1 << FINE) - 1) | -(uint32_t)(key < floor));
+        bucket[j] = (uint16_t)(more ? BUCKETS : bucket_of(key, floor));
+        count += more != 0;
+    }
+    if (count > n / 32)
+        return 0;
+    /* Of the second half of the row, which comes first, and of the first: two chains again. */
+    uint16_t places[2][BUCKETS + 1] = {0};
+    int64_t half = n / 2;
+    for (int64_t j = 0; j < half; j++) {
+        places[0][bucket[half + j]]++;
+        places[1][bucket[j]]++;
+    }
+    if (n % 2)
+        places[0][bucket[n - 1]]++;
+    for (uint32_t i = 0, found = 0; found < count; i++) {
+        if (bucket[i] != BUCKETS)
+            continue;
+        uint32_t key = bits[i] & 0x7FFFFFFF, at = found++;
+        for (; at && (bits[others[at - 1]] & 0x7FFFFFFF) >= key; at--)
+            others[at] = others[at - 1];
+        others[at] = i;
+        places[1][bucket_of(key, floor)]++;
+    }
+    uint16_t before = 0;
+    for (int64_t i = 0; i < BUCKETS; i++) {
+        uint16_t second = places[0][i], first = places[1][i];
+        places[0][i] = before;
+        places[1][i] = before + second;
+        before += second + first;
+    }
+    if (n % 2)
+        out[n - 1] = (float)places[0][bucket[n - 1]]++;
+    for (int64_t j = half - 1; j >= 0; j--) {
+        out[half + j] = (float)places[0][bucket[half + j]]++;
+        out[j] = (float)places[1][bucket[j]]++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t key = bits[others[i]] & 0x7FFFFFFF;
+        out[others[i]] = (float)places[1][bucket_of(key, floor)]++;
+    }
+    return 1;
 }
 
 /* A row of a sum: the first of a unit is the sum, others are added to it; zeros beyond `n`. */
@@ -489,7 +558,10 @@ void run(struct pass *pass, uint64_t start, int64_t count)
                 break;
             const struct step *s = pass->steps + last;
             for (int64_t at = from; at < to; at += (int64_t)s->low)
-                rank(pass->blocks[s->a] + at, s->low, pass->scratch, pass->blocks[s->out] + at);
+                if (!rank_few(pass->blocks[s->a] + at, s->low, pass->scratch,
+                              pass->blocks[s->out] + at))
+                    rank_many(pass->blocks[s->a] + at, s->low, pass->scratch,
+                              pass->blocks[s->out] + at);
         }
     }
 }
