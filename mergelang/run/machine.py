@@ -190,16 +190,21 @@ class Machine:
         bits = self.integers(len(block), block.dtype.type)
         return np.bitwise_and(block.view(bits.dtype), np.iinfo(bits.dtype).max, out=bits)
 
-    def bracket(self, block: np.ndarray, low: int, high: int) -> tuple[int, int, int, int, Any]:
-        """Of the magnitudes of a block, as bits, how many lie above `high`, how many at `high`, at
-        `low`, and are not 0; and all those that lie between."""
-        built = bracket(block, low, high, self.integers(len(block), block.dtype.type))
+    def bracket(
+        self, block: np.ndarray, unit: int, low: int, high: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of the magnitudes of a block, as bits, all those that lie between `low` and `high`. Before
+        them, for each `unit` of elements, [units, 5]: how many lie above `high`, how many at
+        `high`, at `low`, are not 0, and lie between."""
+        built = bracket(block, unit, low, high, self.integers(len(block), block.dtype.type))
         if built is not None:
             return built
         bits = self.magnitudes(block)
-        above, at_high = np.count_nonzero(bits > high), np.count_nonzero(bits == high)
-        at_low, some = np.count_nonzero(bits == low), np.count_nonzero(bits)
-        return above, at_high, at_low, some, bits[(bits > low) & (bits < high)]
+        between = (bits > low) & (bits < high)
+        masks = (bits > high, bits == high, bits == low, bits != 0, between)
+        starts = np.arange(0, len(bits), unit)
+        counts = [np.add.reduceat(each, starts, dtype=np.int64) for each in masks]
+        return np.stack(counts, axis=1), bits[between]
 
     def integers(self, count: int, dtype: type) -> np.ndarray:
         """Integers as wide as the numbers, as scratch."""
@@ -225,7 +230,7 @@ def _spread(
 
 class Choice:
     """The outcome of a selection: magnitudes above `threshold` are chosen; of those equal to it,
-    all before element `cut`, and from there on the first `quota` in the block that starts at it."""
+    all before element `cut`, and the first `quota` from there on, which lie in its unit."""
 
     __slots__ = ("cut", "quota", "threshold")
 

@@ -25,9 +25,9 @@ struct step {
     int32_t op, out, a, b, c;
     float x, y;
     uint32_t share;      /* of KEEP: the probability in units of 2^-32 */
-    uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream; of CHOSEN_SOME `low` is
-                            how many more of those equal to `x` are chosen, of RANK the
-                            elements of a row */
+    uint64_t low, high;  /* of KEEP and UNIFORM: the name of the stream; of CHOSEN_SOME all equal to
+                            `x` are chosen before element `high` of the tensor, `low` more from
+                            there on; of RANK `low` is the elements of a row */
 };
 
 struct pass {
@@ -436,12 +436,15 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
         }
         case CHOSEN_SOME: {
             uint8_t *out = MASK(s->out);
-            uint64_t equal = 0;
+            uint64_t equal = 0, left = s->high > start + at ? s->high - start - at : 0;
+            int64_t before = left < (uint64_t)n ? (int64_t)left : n;
             EACH {
                 out[j] = fabsf(a[j]) > s->x;
                 equal += fabsf(a[j]) == s->x;
             }
-            for (int64_t j = 0; equal && s->low && j < n; j++)
+            for (int64_t j = 0; j < before; j++)
+                out[j] = fabsf(a[j]) >= s->x;
+            for (int64_t j = before; equal && s->low && j < n; j++)
                 if (fabsf(a[j]) == s->x) {
                     out[j] = 1;
                     s->low--;
@@ -493,10 +496,10 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
     }
 }
 
-/* Counts the magnitudes of a block, as bits: above `high`, at `high`, at `low`, not 0; those between
+/* Counts the magnitudes of a unit, as bits: above `high`, at `high`, at `low`, not 0; those between
    are put into `inside`, and counted last. */
-void bracket(const int32_t *restrict bits, int64_t n, int32_t low, int32_t high,
-             int64_t *restrict counts, int32_t *restrict inside)
+static int64_t bracket_unit(const int32_t *restrict bits, int64_t n, int32_t low, int32_t high,
+                            int64_t *restrict counts, int32_t *restrict inside)
 {
     int64_t found = 0;
     memset(counts, 0, 5 * sizeof *counts);
@@ -525,7 +528,15 @@ void bracket(const int32_t *restrict bits, int64_t n, int32_t low, int32_t high,
                 inside[found++] = bits[at + j + __builtin_ctzll(eight) / 8] & 0x7FFFFFFF;
         }
     }
-    counts[4] = found;
+    return counts[4] = found;
+}
+
+/* Does so for each unit of a block, one behind the other. */
+void bracket(const int32_t *bits, int64_t n, int64_t unit, int32_t low, int32_t high,
+             int64_t *counts, int32_t *inside)
+{
+    for (int64_t at = 0; at < n; at += unit, counts += 5)
+        inside += bracket_unit(bits + at, n - at < unit ? n - at : unit, low, high, counts, inside);
 }
 
 /* Elements of stored float16. */

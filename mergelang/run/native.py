@@ -316,10 +316,10 @@ class Runner:
         _, handed, (steps, *_, largest, addresses, _) = self._bound
         for row, choice in made.choices:
             steps["op"][row] = _CODES[
-                "chosen_from" if start < choice.cut else
-                "chosen_some" if start == choice.cut and choice.quota else "chosen_above"
+                "chosen_from" if start + count <= choice.cut else
+                "chosen_above" if start > choice.cut or not choice.quota else "chosen_some"
             ]  # fmt: skip
-            steps["low"][row] = choice.quota
+            steps["low"][row], steps["high"][row] = choice.quota, choice.cut
         largest[:] = 0
         addresses[: len(sums)] = sums
         code = library()
@@ -333,17 +333,16 @@ class Runner:
 
 
 def bracket(
-    block: np.ndarray, low: int, high: int, scratch: np.ndarray
-) -> tuple[int, int, int, int, np.ndarray] | None:
+    block: np.ndarray, unit: int, low: int, high: int, scratch: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
     """`Machine.bracket` of a float32 block; `scratch` are as many int32. None where the built code
     cannot do it."""
-    code, counts = library(), np.empty(5, np.int64)
+    code, counts = library(), np.zeros((-(-len(block) // unit), 5), np.int64)
     if code is None or block.dtype != np.float32:
         return None
     code.bracket(
-        ctypes.c_void_p(block.ctypes.data), ctypes.c_int64(len(block)), ctypes.c_int32(low),
-        ctypes.c_int32(high), ctypes.c_void_p(counts.ctypes.data),
+        ctypes.c_void_p(block.ctypes.data), ctypes.c_int64(len(block)), ctypes.c_int64(unit),
+        ctypes.c_int32(low), ctypes.c_int32(high), ctypes.c_void_p(counts.ctypes.data),
         ctypes.c_void_p(scratch.ctypes.data),
     )  # fmt: skip
-    above, at_high, at_low, some, inside = counts.tolist()
-    return above, at_high, at_low, some, scratch[:inside].copy()
+    return counts, scratch[: counts[:, 4].sum()].copy()

@@ -185,7 +185,7 @@ def reducer(
     if expr.kind == COLUMNS:
         return Columns(expr, shape, block)
     if expr.op in ("top", "kth"):
-        return Top(expr, count, wide, block)
+        return Top(expr, count, wide, unit)
     if expr.op in ("largest", "greatest"):
         return Largest(expr)
     if expr.op == "count":

@@ -201,9 +201,9 @@ def _chosen(
 ) -> None:
     magnitudes = np.abs(x.numpy(), out=scratch.view(x.numpy().dtype))
     threshold, chosen = magnitudes.dtype.type(choice.threshold), out.numpy()
-    if start < choice.cut:
-        np.greater_equal(magnitudes, threshold, out=chosen)
-        return
-    np.greater(magnitudes, threshold, out=chosen)
-    if start == choice.cut and choice.quota:
-        chosen[np.flatnonzero(magnitudes == threshold)[: choice.quota]] = True
+    before = min(max(choice.cut - start, 0), len(chosen))
+    np.greater_equal(magnitudes[:before], threshold, out=chosen[:before])
+    rest, last = magnitudes[before:], chosen[before:]
+    np.greater(rest, threshold, out=last)
+    if start <= choice.cut and choice.quota:
+        last[np.flatnonzero(rest == threshold)[: choice.quota]] = True

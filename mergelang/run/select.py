@@ -1,7 +1,7 @@
 """Selections: the k largest magnitudes of a tensor, exactly, in a sample and one pass.
 
 The sample brackets the threshold. The pass counts what lies above the bracket and at its ends, and
-gathers the few magnitudes inside; so the threshold is known, and which block a tie has to be cut
+gathers the few magnitudes inside; so the threshold is known, and which unit a tie has to be cut
 in. Where the sample misled, further passes count the digits of the threshold, 16 bits at a time.
 What is selected depends on none of this.
 """
@@ -24,15 +24,16 @@ class Top:
     """`top`: the threshold above which the k largest magnitudes lie, ties cut by position.
 
     `kth` is the threshold alone. Where k is a fraction, it is that of the elements that are not 0.
-    Magnitudes are compared by their bits, which are in the same order.
+    Magnitudes are compared by their bits, which are in the same order. A block is a whole number of
+    units of `unit` elements.
     """
 
-    def __init__(self, expr: Expr, count: int, wide: bool, block: int):
+    def __init__(self, expr: Expr, count: int, wide: bool, unit: int):
         self.expr = expr
         self.targets = expr.args
         self.wants_sample = count > SAMPLED_FROM
         self._k = expr.attr
-        self._count, self._block = count, block
+        self._count, self._unit = count, unit
         self._bits = 63 if wide else 31
         self._low, self._high = -1, (1 << self._bits) - 1  # the bracket, its ends not within it
         self._sample: list[np.ndarray] = []
@@ -41,9 +42,8 @@ class Top:
         self._begin()
 
     def _begin(self) -> None:
-        blocks = -(-self._count // self._block)
-        self._above, self._at_high, self._at_low, self._nonzero = np.zeros((4, blocks), np.int64)
-        self._inside: list[np.ndarray] = [np.empty(0)] * blocks
+        self._counts = np.zeros((-(-self._count // self._unit), 5), np.int64)
+        self._inside: dict[int, np.ndarray] = {}
         self._histograms: dict[int, np.ndarray] = {}
 
     def sample(self, machine: Machine, block: np.ndarray) -> None:
@@ -71,20 +71,17 @@ class Top:
         self._sample.clear()
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
-        at = start // self._block
         if self._left:
-            bits = machine.magnitudes(blocks[0])
-            self._nonzero[at] = np.count_nonzero(bits)
-            self._histograms[at] = self._digits(bits)
+            self._histograms[start] = self._digits(machine.magnitudes(blocks[0]))
             return
-        above, at_high, at_low, nonzero, inside = machine.bracket(blocks[0], self._low, self._high)
-        self._above[at], self._at_high[at], self._nonzero[at] = above, at_high, nonzero
-        if self._low < self._high:
-            self._at_low[at], self._inside[at] = at_low, inside
+        counts, inside = machine.bracket(blocks[0], self._unit, self._low, self._high)
+        first = start // self._unit
+        self._counts[first : first + len(counts)] = counts
+        self._inside[start] = inside
 
     def end(self) -> bool:
         if isinstance(self._k, Fraction):
-            self._k = int(self._k * int(self._nonzero.sum()))
+            self._k = int(self._k * int(self._counts[:, 3].sum()))
         if self._k == 0:
             self.value: Any = Choice(math.inf, 0, 0)
             return True
@@ -92,27 +89,29 @@ class Top:
             self._next_digit()
             self._begin()
             return False
-        wanted = self._k - int(self._above.sum())
-        if 0 < wanted <= self._at_high.sum():
-            return self._settle(self._high, self._at_high, wanted)
-        wanted -= int(self._at_high.sum())
-        inside = np.concatenate(self._inside)
+        above, at_high, at_low, _, between = self._counts.T
+        wanted = self._k - int(above.sum())
+        if 0 < wanted <= at_high.sum():
+            return self._settle(self._high, at_high, wanted)
+        wanted -= int(at_high.sum())
+        inside = np.concatenate([self._inside[at] for at in sorted(self._inside)])
         if 0 < wanted <= len(inside):
             place = len(inside) - wanted
             threshold = int(np.partition(inside, place)[place])
-            ties = np.array([np.count_nonzero(each == threshold) for each in self._inside])
+            units = np.repeat(np.arange(len(between)), between)[inside == threshold]
+            ties = np.bincount(units, minlength=len(between))
             return self._settle(
                 threshold, ties, wanted - int(np.count_nonzero(inside > threshold))
             )
         wanted -= len(inside)
-        if 0 < wanted <= self._at_low.sum():
-            return self._settle(self._low, self._at_low, wanted)
+        if self._low < self._high and 0 < wanted <= at_low.sum():
+            return self._settle(self._low, at_low, wanted)
         self._left, self._known = self._bits, 0
         self._begin()
         return False
 
     def _settle(self, threshold: int, ties: np.ndarray, wanted: int) -> bool:
-        """The selection, of whose ties (by block) the first `wanted` belong to it."""
+        """The selection, of whose ties (by unit) the first `wanted` belong to it."""
         kind = (np.int64, np.float64) if self._bits == 63 else (np.int32, np.float32)
         value = float(np.array(threshold, dtype=kind[0]).view(kind[1]))
         if self.expr.op == "kth":
@@ -121,9 +120,9 @@ class Top:
             self.value = Choice(value, np.iinfo(np.int64).max, 0)
         else:
             before = np.cumsum(ties)
-            block = int(np.searchsorted(before, wanted))
-            quota = wanted - int(before[block] - ties[block])
-            self.value = Choice(value, block * self._block, quota)
+            unit = int(np.searchsorted(before, wanted))
+            quota = wanted - int(before[unit] - ties[unit])
+            self.value = Choice(value, unit * self._unit, quota)
         self._inside.clear()
         return True
 
