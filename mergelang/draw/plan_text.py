@@ -105,6 +105,10 @@ def _cache(plan: Plan) -> list[str]:
     kept = [task for task in tasks if task.keeps]
     rest = [task for task in tasks if not task.keeps and not task.stored]
     lines = []
+    noted = [
+        each for output in plan.outputs
+        for each in plan.cache.worth_noting(output.tasks).values()
+    ]  # fmt: skip
     if kept:
         nbytes = sum(task.keeps for task in kept)
         what = f"{size(nbytes)} of {counted(len(kept), 'tensor')}"
@@ -114,6 +118,11 @@ def _cache(plan: Plan) -> list[str]:
         other = "other " if kept else ""
         what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
         lines.append((what, work, sum(task.nbytes for task in rest)))
+    if noted:
+        counts, sizes, seconds = zip(*((len(tasks), *rest) for tasks, *rest in noted), strict=True)
+        over = counted(sum(counts), "tensor")
+        what = f"{size(sum(sizes))} of numbers that passes over {over} give"
+        lines.append((what, sum(seconds), sum(sizes)))
     return [
         f"store: keeps {what}: {_took(seconds)} to compute, "
         f"{_took(plan.cache.back(nbytes))} to keep"
@@ -247,8 +256,9 @@ def _made_in(graph: Graph, task: Task) -> str:
 
 def _work(graph: Graph, node: Node, task: Task) -> str:
     at, _ = effective(node, task.name)
-    if task.stored:
-        return f"with values from the store: {label(graph, at)}"
+    if task.stored or task.numbers:
+        what = "values" if task.stored else "numbers"
+        return f"with {what} from the store: {label(graph, at)}"
     if task.action == EQUAL:
         return "not a number that merges: copied if all inputs agree"
     if task.action != COMPUTE:
@@ -346,6 +356,7 @@ def _task(task: Task, why: str) -> dict[str, Any]:
         "bytes_read": task.reads,
         "change": task.change or None,
         "values_stored": task.stored,
+        "numbers_stored": task.numbers,
         "bytes_kept": task.keeps,
         "bytes_spilled": task.spills,
         "why": why,

@@ -1,11 +1,12 @@
 """What a run takes from the store instead of computing it, and what it puts there.
 
-Two kinds of values are kept: those of calls on whole tensors (a singular value decomposition)
-within a tensor, so that a cheap step after one can change; and whole tensors of outputs. Which are
-worth it is reckoned from rates that were measured. Nothing is read here but headers of entries.
+Three kinds of values are kept: those of calls on whole tensors (a singular value decomposition)
+within a tensor, so that a cheap step after one can change; the numbers that reductions gave
+(`plan.numbers`), likewise; and whole tensors of outputs. Which are worth it is reckoned from rates
+that were measured. Nothing is read here but headers of entries and tables of numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
@@ -15,9 +16,12 @@ from mergelang.files import Facts
 from mergelang.ops.expr import BLOCK, Expr, make
 from mergelang.plan.cost import cost, is_wide, loads, order
 from mergelang.plan.keys import derivation, value_key
+from mergelang.plan.numbers import LARGEST, Numbers, saved, size
+from mergelang.plan.passes import reductions
 from mergelang.plan.plan import CACHED, COMPUTE, Plan, Task
 from mergelang.store import digests, rates
 from mergelang.store.blobs import LIMIT, PENDING, Blobs, Entry
+from mergelang.store.numbers import Tables
 from mergelang.store.rates import PASS, READ, WRITE
 from mergelang.tensors import TensorType
 
@@ -40,6 +44,7 @@ class Cache:
     limit: int = LIMIT
     names: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    numbers: Numbers | None = None
     _passes: dict[Any, float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -68,17 +73,41 @@ class Cache:
 
     def takes_tensor(self, task: Task) -> float:
         """Seconds that the passes over a tensor take."""
-        key = task.makers, task.reads
+        return self._takes(task, task.reads)
+
+    def _takes(self, task: Task, nbytes: int) -> float:
+        """Seconds that passes take in which so many bytes are read."""
+        key = task.makers, nbytes
         if key not in self._passes:
             rate = passing(task)
             known = rate if rate in self.measured else PASS
-            self._passes[key] = rates.seconds(self.measured, known, task.reads)
+            self._passes[key] = rates.seconds(self.measured, known, nbytes)
         return self._passes[key]
 
     def takes_in_all(self, task: Task) -> float:
         """Seconds that a tensor takes: passes, and calls on whole tensors."""
         calls = sum(self.takes(expr, task) for expr in calls_of(task.root))
         return self.takes_tensor(task) + calls
+
+    def named(self, names: Mapping[str, str]) -> "Cache":
+        """The same for a run that knows files by other names."""
+        return replace(self, names=names, numbers=self.numbers and self.numbers.named(names))
+
+    def worth_noting(self, tasks: Iterable[Task]) -> dict[str, tuple[list[Task], int, float]]:
+        """The tables of numbers for tensors of which not all are known, as far as they are worth
+        keeping: of each those tensors, their bytes there, and the seconds that they save."""
+        tables: dict[str, list[Task]] = {}
+        for task in tasks:
+            if task.action == COMPUTE and task.numbers < len(reductions(task.root)):
+                tables.setdefault(self.numbers.table(task), []).append(task)
+        tables.pop("", None)
+        found = {}
+        for table, each in tables.items():
+            nbytes = sum(size(task.root, value_type(task)) for task in each)
+            seconds = sum(self._takes(task, saved(task)) for task in each)
+            if self._worth(seconds, nbytes) and nbytes <= LARGEST:
+                found[table] = each, nbytes, seconds
+        return found
 
     def back(self, nbytes: int) -> float:
         """Seconds to write a value and to read it back."""
@@ -92,13 +121,18 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     """The plan with what the store holds taken from there. `none` leaves the store alone."""
     if mode == NONE:
         return plan
-    cache = Cache(mode, limit, file_names(plan), rates.rates())
-    blobs = cache.blobs
-    outputs = tuple(
-        replace(each, tasks=tuple(_task(task, cache, blobs) for task in each.tasks))
-        for each in plan.outputs
-    )
-    return replace(plan, outputs=outputs, cache=cache)
+    names, blobs = file_names(plan), Blobs(limit)
+    numbers = Numbers(Tables(blobs), plan.checkpoints.values(), names)
+    cache = Cache(mode, limit, names, rates.rates(), numbers)
+    outputs = []
+    for output in plan.outputs:
+        tasks = tuple(_task(task, cache, blobs) for task in output.tasks)
+        outputs.append(replace(output, tasks=tasks))
+        if len(plan.outputs) > 1:
+            for noted, *_ in cache.worth_noting(tasks).values():
+                for task in noted:
+                    numbers.promise(task, value_type(task))
+    return replace(plan, outputs=tuple(outputs), cache=cache)
 
 
 def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:
@@ -113,23 +147,26 @@ def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:
                 digest=entry.digest, instead=task, change=task.change,
             )  # fmt: skip
         task = task._replace(keeps=task.type.nbytes, seconds=cache.takes_tensor(task))
-    calls = calls_of(task.root)
-    return _calls(task, calls, cache, blobs) if calls else task
+    inside = calls_of(task.root) or reductions(task.root)
+    return _inside(task, cache, blobs) if inside else task
 
 
-def _calls(task: Task, calls: tuple[Expr, ...], cache: Cache, blobs: Blobs) -> Task:
-    """A task with calls on whole tensors: which of their values the store has, or gets."""
+def _inside(task: Task, cache: Cache, blobs: Blobs) -> Task:
+    """A task with calls on whole tensors or reductions: which of their values the store has, and
+    which of calls it gets."""
     found, new = {}, []
-    for expr in calls:
+    for expr in calls_of(task.root):
         entry = blobs.find(cache.key(expr, task))
         if entry is not None:
             found[expr] = entry
         elif cache.keeps(expr, task):
             new.append(expr)
-    left = substitutes(task.root, found)[task.root]
-    passes, reads, _ = cost(left, task.type, apart=task.spills > 0)
+    numbers = cache.numbers.expected(task, value_type(task))
+    made = substitutes(task.root, found)
+    given = frozenset(made.get(expr, expr) for expr in numbers)
+    passes, reads, _ = cost(made.get(task.root, task.root), task.type, task.spills > 0, given)
     return task._replace(
-        passes=passes, reads=reads, stored=len(found),
+        passes=passes, reads=reads, stored=len(found), numbers=len(numbers),
         keeps=task.keeps + len(new) * value_type(task).nbytes,
         seconds=task.seconds + sum(cache.takes(expr, task) for expr in new),
     )  # fmt: skip
@@ -142,9 +179,10 @@ def calls_of(root: Expr) -> tuple[Expr, ...]:
 
 
 def substitutes(root: Expr, found: Mapping[Expr, Entry]) -> dict[Expr, Expr]:
-    """What stands for an expression and each below it where some values come from the store."""
+    """What stands for an expression and each below it where some values come from the store; empty
+    where none do."""
     made: dict[Expr, Expr] = {}
-    for expr in order(root):
+    for expr in order(root) if found else ():
         if expr in found:
             made[expr] = make(BLOCK, "load", (), found[expr].extent)
         else:

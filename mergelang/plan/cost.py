@@ -5,7 +5,7 @@ from math import prod
 
 from mergelang.ops.expr import BLOCK, COLUMNS, MASK, ROWS, SELECTIONS, Expr, Extent
 from mergelang.ops.rows import Rows
-from mergelang.plan.passes import readers, targets, turns
+from mergelang.plan.passes import NOTHING, readers, targets, turns
 from mergelang.tensors import DTYPES, TensorType
 
 ROW_BLOCK = 1 << 17
@@ -21,15 +21,19 @@ GATHERED = 1 << 23
 """Elements that a selection gathers at most, as the plan reckons."""
 
 
-def cost(root: Expr, type: TensorType, apart: bool = False) -> tuple[int, int, int]:
+@lru_cache(maxsize=1024)
+def cost(
+    root: Expr, type: TensorType, apart: bool = False, given: frozenset[Expr] = NOTHING
+) -> tuple[int, int, int]:
     """Passes, bytes read over all passes, and bytes of whole tensors that are held at most.
 
-    Each reduction takes a pass, with all others that are ready. A selection that its sample misled
+    Each reduction takes a pass, with all others that are ready, but for those whose outcome is
+    `given`. A selection that its sample misled
     takes two more, which is not reckoned with. With `apart` calls on whole tensors take a pass
     each, and their values wait on the disk.
     """
     wide = is_wide(root)
-    held = _called(root, type, apart)
+    held = _called(root, type, apart, given)
     for expr in order(root):
         if expr.op == "factor":
             # As it is stored, and cut into slices of float64.
@@ -38,14 +42,15 @@ def cost(root: Expr, type: TensorType, apart: bool = False) -> tuple[int, int, i
             held += 7 * TILE  # a tile, and three of float64 while it is made
         elif expr.op in SELECTIONS:
             held += min(type.count, GATHERED)
-    return len(turns(root, apart)) + 1, _reads(root, type, apart), held * (8 if wide else 4)
+    passes, reads = len(turns(root, apart, given)) + 1, _reads(root, type, apart, given)
+    return passes, reads, held * (8 if wide else 4)
 
 
-def _called(root: Expr, type: TensorType, apart: bool) -> int:
+def _called(root: Expr, type: TensorType, apart: bool, given: frozenset[Expr]) -> int:
     """Elements held at most for calls on whole tensors: of one that is computed its inputs, its
     value and room to work, of one before it the value, while a pass is still to read it."""
-    before = turns(root, apart)
-    last = {expr: numbers[-1] for expr, numbers in readers(root, apart).items()}
+    before = turns(root, apart, given)
+    last = {expr: numbers[-1] for expr, numbers in readers(root, apart, given).items()}
     most = 0
     for number, turn in enumerate((*before, ())):
         now = sum(_works(expr, type) for expr in turn if expr.op == "whole")
@@ -65,11 +70,12 @@ def _works(call: Expr, type: TensorType) -> int:
     return int((inputs + room) * type.count) + sum(files) + 10 * max(files, default=0)
 
 
-def _reads(root: Expr, type: TensorType, apart: bool) -> int:
+def _reads(root: Expr, type: TensorType, apart: bool, given: frozenset[Expr]) -> int:
     """Bytes read: each stored tensor in every pass that needs it, samples, and factors once."""
     pieces = sample_pieces(type.count, row_block(root, type))
     total = 0
-    for turn, blocks in zip((*turns(root, apart), ()), targets(root, apart), strict=True):
+    before = turns(root, apart, given)
+    for turn, blocks in zip((*before, ()), targets(root, apart, given), strict=True):
         stored = [arg for expr in turn for arg in expr.args if arg.op == "stored"]
         total += sum(_nbytes(each) for each in _read_by([*blocks, *stored]))
         if type.count > SAMPLED_FROM:
@@ -132,9 +138,10 @@ def order(root: Expr) -> list[Expr]:
     return result
 
 
-def loads(root: Expr) -> list[Extent]:
+@lru_cache(maxsize=1024)
+def loads(root: Expr) -> tuple[Extent, ...]:
     """The stored tensors of an expression, each once."""
-    return list(dict.fromkeys(each for expr in order(root) for each in stored_by(expr)))
+    return tuple(dict.fromkeys(each for expr in order(root) for each in stored_by(expr)))
 
 
 def stored_by(expr: Expr) -> tuple[Extent, ...]:

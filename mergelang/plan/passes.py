@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from mergelang.ops.expr import BLOCK, MASK, REDUCTIONS, Expr
 
+NOTHING: frozenset[Expr] = frozenset()
+
 
 def evaluated(targets: Iterable[Expr]) -> list[Expr]:
     """The block and mask expressions that a pass for these targets evaluates, inputs first, once.
@@ -31,8 +33,9 @@ def evaluated(targets: Iterable[Expr]) -> list[Expr]:
     return result
 
 
-def pending(root: Expr) -> list[Expr]:
-    """All reductions and calls on whole tensors below an expression, inner ones first."""
+def pending(root: Expr, known: Collection[Expr] = NOTHING) -> list[Expr]:
+    """All reductions and calls on whole tensors below an expression, inner ones first, but for
+    those that are `known` and what is below those alone."""
     seen: set[Expr] = set()
     result: list[Expr] = []
     stack = [(root, False)]
@@ -41,17 +44,26 @@ def pending(root: Expr) -> list[Expr]:
         if done:
             if expr.op in REDUCTIONS or expr.op == "whole":
                 result.append(expr)
-        elif expr not in seen:
+        elif expr not in seen and expr not in known:
             seen.add(expr)
             stack.append((expr, True))
             stack.extend((arg, False) for arg in reversed(expr.args))
     return result
 
 
+@lru_cache(maxsize=1024)
+def reductions(root: Expr) -> tuple[Expr, ...]:
+    """All reductions below an expression, inner ones first."""
+    return tuple(expr for expr in pending(root) if expr.op in REDUCTIONS)
+
+
 @lru_cache(maxsize=512)
-def needs(root: Expr) -> dict[Expr, list[Expr]]:
+def needs(root: Expr, known: frozenset[Expr] = NOTHING) -> dict[Expr, list[Expr]]:
     """All that is pending below an expression, each with what of it has to be known first."""
-    return {expr: [each for arg in expr.args for each in pending(arg)] for expr in pending(root)}
+    return {
+        expr: [each for arg in expr.args for each in pending(arg, known)]
+        for expr in pending(root, known)
+    }
 
 
 def startable(
@@ -69,10 +81,12 @@ def startable(
 
 
 @lru_cache(maxsize=1024)
-def turns(root: Expr, apart: bool = False) -> tuple[tuple[Expr, ...], ...]:
+def turns(
+    root: Expr, apart: bool = False, given: frozenset[Expr] = NOTHING
+) -> tuple[tuple[Expr, ...], ...]:
     """What each pass over the tensor of `root` computes before the last one, which is the tensor's
-    own."""
-    needed = needs(root)
+    own. `given`: reductions whose outcome is known."""
+    needed = needs(root, given)
     todo, known = list(needed), set()
     found: list[tuple[Expr, ...]] = []
     while todo:
@@ -83,19 +97,23 @@ def turns(root: Expr, apart: bool = False) -> tuple[tuple[Expr, ...], ...]:
     return tuple(found)
 
 
-def targets(root: Expr, apart: bool = False) -> list[list[Expr]]:
+def targets(
+    root: Expr, apart: bool = False, given: frozenset[Expr] = NOTHING
+) -> list[list[Expr]]:
     """What each pass evaluates, with the last one, which evaluates the tensor itself."""
     blocks = [
         [arg for expr in turn for arg in expr.args if arg.kind in (BLOCK, MASK)]
-        for turn in turns(root, apart)
+        for turn in turns(root, apart, given)
     ]
     return [*blocks, [root]]
 
 
-def readers(root: Expr, apart: bool = False) -> dict[Expr, list[int]]:
+def readers(
+    root: Expr, apart: bool = False, given: frozenset[Expr] = NOTHING
+) -> dict[Expr, list[int]]:
     """Of each block expression the numbers of the passes that evaluate it, or read its value."""
     found: dict[Expr, list[int]] = {}
-    for number, each in enumerate(targets(root, apart)):
+    for number, each in enumerate(targets(root, apart, given)):
         for expr in evaluated(each):
             found.setdefault(expr, []).append(number)
     return found

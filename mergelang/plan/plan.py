@@ -40,8 +40,8 @@ class Task(NamedTuple):
     run has just written, `resume` looks at what an interrupted run has written; those do what
     `instead` says where its `digest` does not hold any more. `change` says
     why a tensor is not kept, where the output was written before. `stored` is how many values of
-    calls on whole tensors lie in the store, `keeps` how many bytes it puts there, which take
-    `seconds` to compute.
+    calls on whole tensors lie in the store, `numbers` how many of reductions; `keeps` is how many
+    bytes of values it puts there, which take `seconds` to compute.
 
     `passes` over the tensor, `reads` in bytes over all passes, `holds` bytes of whole tensors held
     while it is computed, `spills` bytes of values that wait on the disk meanwhile, because memory
@@ -67,6 +67,7 @@ class Task(NamedTuple):
     instead: "Task | None" = None
     change: str = ""
     stored: int = 0
+    numbers: int = 0
     keeps: int = 0
     seconds: float = 0.0
     spills: int = 0

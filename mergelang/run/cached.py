@@ -2,12 +2,15 @@
 
 import mmap
 import time
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mergelang.ops.expr import Expr
+from mergelang.ops.expr import CHOICE, SCALAR, Expr
 from mergelang.plan.cached import (
     Cache,
     calls_of,
@@ -17,8 +20,10 @@ from mergelang.plan.cached import (
     work,
 )  # fmt: skip
 from mergelang.plan.keys import derivation
+from mergelang.plan.passes import reductions
 from mergelang.plan.plan import COMPUTE, OutputPlan, Plan, Task
 from mergelang.plan.previous import known_digests
+from mergelang.run.machine import Choice
 from mergelang.run.writer import Folder
 from mergelang.store import rates
 from mergelang.store.blobs import PENDING
@@ -27,14 +32,15 @@ from mergelang.store.rates import READ, WRITE
 
 def worth_a_look(plan: Plan, task: Task) -> bool:
     """Whether the store may have values of a computed tensor, or get some."""
-    return plan.cache is not None and bool(calls_of(task.root))
+    return plan.cache is not None and bool(calls_of(task.root) or reductions(task.root))
 
 
 class Prepared:
     """The expression of one tensor with what the store has of it.
 
     `keep` puts into the store what is worth it. `dropped` counts entries that were damaged, whose
-    values are computed.
+    values are computed. `known` are the numbers of reductions, `wants` all reductions, as they
+    stand in the expression.
     """
 
     def __init__(self, cache: Cache, task: Task):
@@ -51,9 +57,12 @@ class Prepared:
                 found[expr] = entry
             self.dropped += there is not None and entry is None
         made = substitutes(task.root, found)
-        self.root = made[task.root]
+        self.root = made.get(task.root, task.root)
         # A call on a value that is there is another expression, and has the key that it had.
-        self._keys = {made[expr]: key for expr, key in keys.items()}
+        self._keys = {made.get(expr, expr): key for expr, key in keys.items()}
+        numbers = cache.numbers.known(task, value_type(task))
+        self.known = {made.get(expr, expr): _number(expr, each) for expr, each in numbers.items()}
+        self.wants = tuple(made.get(expr, expr) for expr in reductions(task.root))
 
     def keep(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
         rates.note(expr.attr[0], seconds, work(expr, self._task.type))
@@ -66,6 +75,12 @@ class Prepared:
                 rates.note(WRITE, time.perf_counter() - began, type.nbytes)
 
 
+def numbers_wanted(plan: Plan, output: OutputPlan) -> set[str]:
+    """The tensors of an output whose numbers go into the store."""
+    found = plan.cache.worth_noting(output.tasks).values() if plan.cache else ()
+    return {task.name for tasks, *_ in found for task in tasks}
+
+
 def drop(plan: Plan, task: Task) -> None:
     """Removes the entry that a tensor was to be taken from, and which is damaged."""
     entry = plan.cache.blobs.find(Path(task.sources[0].path).stem)
@@ -73,14 +88,17 @@ def drop(plan: Plan, task: Task) -> None:
         plan.cache.blobs.drop(entry)
 
 
-def publish(plan: Plan, output: OutputPlan, folder: Folder) -> Plan:
+def publish(
+    plan: Plan, output: OutputPlan, folder: Folder, numbers: Mapping[str, Sequence[Any]]
+) -> Plan:
     """Gives the values of an output their keys, now that its inputs have digests; keeps whole
-    tensors that are worth it. The plan given back knows the digests."""
+    tensors that are worth it, and `numbers`, those that the reductions of its tensors gave. The
+    plan given back knows the digests."""
     cache: Cache | None = plan.cache
     if cache is None:
         return plan
     digests = known_digests(plan)
-    known = replace(cache, names={**cache.names, **digests})
+    known = cache.named({**cache.names, **digests})
     for task in output.tasks:
         if task.action != COMPUTE:
             continue
@@ -91,7 +109,32 @@ def publish(plan: Plan, output: OutputPlan, folder: Folder) -> Plan:
         made = derivation(task, digests) if cache.keeps_tensor(task) else None
         if made is not None and cache.blobs.find(made.key) is None:
             _put(cache, folder, task, made.key)
+    for table, (tasks, _, seconds) in known.worth_noting(output.tasks).items():
+        found: dict[str, array] = {}
+        for task in tasks:
+            keys = known.numbers.keys(task, value_type(task))
+            told = dict(zip(reductions(task.root), numbers.get(task.name, ()), strict=False))
+            found |= {
+                keys[expr]: _vector(number) for expr, number in told.items()
+                if number is not None and digests.keys() >= set(paths(expr, task))
+            }  # fmt: skip
+        known.numbers.tables.keep(table, found, seconds)
     return replace(plan, cache=known)
+
+
+def _vector(number: Any) -> array:
+    """What a reduction gave, as doubles."""
+    if isinstance(number, Choice):
+        return array("d", (number.threshold, number.cut, number.quota))
+    return array("d", number if isinstance(number, np.ndarray) else (number,))
+
+
+def _number(expr: Expr, vector: array) -> Any:
+    """What a reduction gave, out of doubles."""
+    if expr.kind == CHOICE:
+        threshold, cut, quota = vector
+        return Choice(threshold, int(cut), int(quota))
+    return vector[0] if expr.kind == SCALAR else np.array(vector)
 
 
 def _put(cache: Cache, folder: Folder, task: Task, key: str) -> None:

@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 class Copy:
     """Copies the first of `sources` to `sink`; further sources must hold the same bytes."""
 
-    passes, dropped, seconds = 1, 0, 0.0
+    passes, dropped, seconds, numbers = 1, 0, 0.0, ()
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from mergelang.plan.plan import (
     Task,
 )  # fmt: skip
 from mergelang.run import events
-from mergelang.run.cached import Prepared, drop, publish, worth_a_look
+from mergelang.run.cached import Prepared, drop, numbers_wanted, publish, worth_a_look
 from mergelang.run.compiler import library
 from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
@@ -180,7 +180,10 @@ class _Run:
 
     def prepare(self, files: Files) -> None:
         """Does what has to be done before the tensors."""
-        blobs = self.plan.cache.blobs if self.plan.cache else Blobs()
+        cache = self.plan.cache
+        if cache is not None and cache.numbers.tables.drop_damaged():
+            self.note("W2004", what="numbers of earlier passes")
+        blobs = cache.blobs if cache else Blobs()
         for task in self.plan.preparations:
             if not task.ready:
                 self.tell(events.Preparing(task.what))
@@ -206,6 +209,8 @@ class _Run:
         folder = Folder(output.path, output.shards)
         inputs = inputs_of(self.plan, output)
         digests: dict[str, str] = {}
+        numbers: dict[str, tuple[Any, ...]] = {}
+        noted = numbers_wanted(self.plan, output)
         todo: list[Task] = []
         again: list[Task] = []
         beside = ThreadPoolExecutor(1)  # its thread begins with the first use, after the workers
@@ -223,6 +228,8 @@ class _Run:
                 again.append(self._digested(task.instead))
                 return
             digests[task.name] = made.digest
+            if made.numbers:
+                numbers[task.name] = made.numbers
             self._time(task, made.seconds)
             if task.action != RESUME:
                 folder.journal.add(task.name, made.digest)
@@ -247,7 +254,9 @@ class _Run:
                 self.progress()
 
             def make(number: int) -> Work:
-                return self._job(todo[number], folder, files, allow_nonfinite)
+                task = todo[number]
+                wants = task.name in noted and not allow_nonfinite
+                return self._job(task, folder, files, allow_nonfinite, wants)
 
             if any(each.root is not None and needs_torch(each.root, each.type) for each in todo):
                 import_module("torch")  # once, for all workers
@@ -267,7 +276,7 @@ class _Run:
                 rates.note(rate, *took)
             self._passes.clear()
             syncing.result()
-            self.plan = publish(self.plan, output, folder)
+            self.plan = publish(self.plan, output, folder, numbers)
             folder.write_headers(seal)
             folder.add(output.documents, output.sidecars)
             folder.add(recorder.documents(output, seal, folder.model, folder.files()))
@@ -328,7 +337,7 @@ class _Run:
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
     def _job(
-        self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool
+        self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool, wants: bool
     ) -> Work:
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
@@ -339,6 +348,8 @@ class _Run:
                 allow_nonfinite=allow_nonfinite, rows=task.rows, keep=stored and stored.keep,
                 dropped=stored.dropped if stored else 0,
                 spill=folder.partial if task.spills else None,
+                known=stored.known if stored else {},
+                wants=stored.wants if stored and wants else (),
             )  # fmt: skip
         if task.action in (KEEP, CACHED, SHARED, RESUME):
             in_place = task.action == RESUME

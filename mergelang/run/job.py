@@ -6,9 +6,10 @@ writes. Spans of a pass are independent and may run on any thread in any order.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ from mergelang.run.spill import Spilled
 from mergelang.run.tape import Tape, compile_pass
 from mergelang.tensors import DTYPES, UNBOUND, Binding, TensorType
 
+NONE: Mapping[Expr, Any] = MappingProxyType({})
+
 Keep = Callable[[Expr, np.ndarray, float], None]
 """Takes the value of a call on whole tensors (flattened), and the seconds that it took."""
 
@@ -45,6 +48,7 @@ class Job:
     one that reads values from the store, those that it has without, since sums hang on them. `keep`
     is told the values of calls on whole tensors; `dropped` is handed on in the result. With
     `spill`, a folder, such calls are made one at a time, and their values wait in files there.
+    `known` is what some reductions give, `wants` those whose outcome the result tells.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Job:
         keep: Keep | None = None,
         dropped: int = 0,
         spill: Path | None = None,
+        known: Mapping[Expr, Any] = NONE,
+        wants: Sequence[Expr] = (),
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
         self.binding = binding
@@ -73,9 +79,10 @@ class Job:
         self._allow, self._keep, self._spill = allow_nonfinite, keep, spill
         self.wide = is_wide(root)
         self.dtype = np.float64 if self.wide else np.float32
-        self._needs = needs(root)
+        self._needs = needs(root, frozenset(known))
         self._todo = list(self._needs)
-        self._known: dict[Expr, Any] = {}
+        self._known: dict[Expr, Any] = dict(known)
+        self._wants = wants
         self._held: dict[Expr, np.ndarray | Spilled] = {}
         self._checked: set[Extent] = set()
         self._begin()
@@ -83,6 +90,11 @@ class Job:
     @property
     def finished(self) -> bool:
         return self._final and self._ended
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """What the reductions that are wanted gave; None for one that nothing needed."""
+        return tuple(map(self._known.get, self._wants))
 
     def spans(self) -> range:
         """The numbers of the spans of the current pass."""

@@ -193,9 +193,8 @@ class Machine:
     def bracket(
         self, block: np.ndarray, unit: int, low: int, high: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Of the magnitudes of a block, as bits, all those that lie between `low` and `high`. Before
-        them, for each `unit` of elements, [units, 5]: how many lie above `high`, how many at
-        `high`, at `low`, are not 0, and lie between."""
+        """Of the magnitudes of a block, as bits, for each `unit` of elements [units, 5]: how many
+        lie above `high`, at `high`, at `low`, are not 0, and lie between; and the latter."""
         built = bracket(block, unit, low, high, self.integers(len(block), block.dtype.type))
         if built is not None:
             return built

@@ -25,13 +25,15 @@ class Load(Protocol):
 
 class Result(NamedTuple):
     """What came of job `number`: its tensor's digest, the passes that it took, how many values of
-    the store were damaged and had to be computed, and the seconds that its passes took."""
+    the store were damaged and had to be computed, the seconds that its passes took, and the
+    numbers that it was asked for."""
 
     number: int
     digest: str
     passes: int
     dropped: int = 0
     seconds: float = 0.0
+    numbers: tuple[Any, ...] = ()
 
 
 class Work(Protocol):
@@ -42,6 +44,7 @@ class Work(Protocol):
     passes: int
     dropped: int
     seconds: float
+    numbers: tuple[Any, ...]
 
     @property
     def finished(self) -> bool: ...
@@ -76,7 +79,8 @@ def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> R
 
 def result(number: int, work: Work) -> Result:
     """What came of a job that is finished."""
-    return Result(number, work.sink.digest, work.passes, work.dropped, work.seconds)
+    digest, numbers = work.sink.digest, work.numbers
+    return Result(number, digest, work.passes, work.dropped, work.seconds, numbers)
 
 
 class Control:

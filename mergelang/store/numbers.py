@@ -1,0 +1,110 @@
+"""Tables of numbers: what reductions gave over many tensors, together in one value of the store.
+
+A number is a few bytes, and a file of its own would take more than it. So each lies in a table,
+under the key of its own derivation; which table that is only says where to look. A table that
+cannot be kept, or that another run writes at the same time, is numbers that are computed again.
+"""
+
+from array import array
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import accumulate, pairwise
+
+from mergelang.store.blobs import Blobs, Entry, sound
+from mergelang.tensors import TensorType
+
+Numbers = Mapping[str, array]
+"""Vectors of doubles by the keys of what they are; a key is 40 hexadecimal digits."""
+
+WHAT = "numbers"
+"""What has made a table, as the store tells it."""
+
+ROOM = 1 << 22
+"""Bytes that a table may take in any case."""
+
+TIMES = 8
+"""How many times the bytes of what one run adds a table may take; what was added last stays."""
+
+_KEY = 20
+
+
+def nbytes(lengths: int, count: int = 1) -> int:
+    """Bytes of `count` vectors of so many numbers in all."""
+    return count * (_KEY + 8) + 8 * lengths
+
+
+class Tables:
+    """The tables of a store, each read once when it is first asked for.
+
+    `damaged` are those that did not hold what was written into them; they count as empty.
+    """
+
+    def __init__(self, blobs: Blobs):
+        self._blobs = blobs
+        self._read: dict[str, dict[str, array]] = {}
+        self.damaged: list[Entry] = []
+
+    def __getitem__(self, table: str) -> Numbers:
+        """What lies in a table; empty where there is none."""
+        if table not in self._read:
+            self._read[table] = self._numbers(table)
+        return self._read[table]
+
+    def drop_damaged(self) -> int:
+        """Removes what is damaged from the store; gives its number."""
+        count = len(self.damaged)
+        while self.damaged:
+            self._blobs.drop(self.damaged.pop())
+        return count
+
+    def keep(self, table: str, added: Numbers, seconds: float) -> None:
+        """Writes a table: the numbers `added`, which took so long, before those that were there, as
+        far as there is room."""
+        if not added:
+            return
+        old = self._blobs.checked(table)
+        most = TIMES * sum(nbytes(len(each)) for each in added.values())
+        room = max(ROOM, most, old.extent.type.nbytes if old else 0)
+        merged = {}
+        for key, numbers in {**added, **(_unpacked(old) if old else {})}.items():
+            room -= nbytes(len(numbers))
+            if room < 0:
+                break
+            merged[key] = numbers
+        self._read[table] = merged
+        data = _packed(merged)
+        if old is not None:
+            self._blobs.drop(old)
+        self._blobs.put(table, TensorType("U8", (len(data),)), memoryview(data), WHAT, seconds)
+
+    def _numbers(self, table: str) -> dict[str, array]:
+        entry = self._blobs.find(table)
+        if entry is None:
+            return {}
+        if sound(entry):
+            with suppress(OSError, ValueError):
+                return _unpacked(entry)
+        self.damaged.append(entry)
+        return {}
+
+
+def _packed(numbers: Numbers) -> bytes:
+    """How many there are, their keys, how long each is, and they themselves."""
+    vectors = list(numbers.values())
+    return b"".join((
+        len(vectors).to_bytes(8, "little"), bytes.fromhex("".join(numbers)),
+        array("Q", map(len, vectors)).tobytes(), *(each.tobytes() for each in vectors),
+    ))  # fmt: skip
+
+
+def _unpacked(entry: Entry) -> dict[str, array]:
+    with open(entry.path, "rb") as file:
+        file.seek(entry.extent.offset)
+        count = int.from_bytes(file.read(8), "little")
+        keys = file.read(count * _KEY).hex()
+        lengths, numbers = array("Q", file.read(8 * count)), array("d", file.read())
+    ends = pairwise(accumulate(lengths, initial=0))
+    return {
+        keys[i * 2 * _KEY : (i + 1) * 2 * _KEY]: numbers[first:last]
+        for i, (first, last) in enumerate(ends)
+    }
