@@ -71,9 +71,9 @@ computed again: the output is right. `mergelang cache verify` looks at all of th
     "W2004": Kind(
         "the {what} that lay in the store were damaged: they are dropped and made anew",
         explain="""\
-What has to be made before the tensors of an output is kept in the cache folder like other values,
-with its digest. It did not hold what was written into it, so it was removed and made again: the
-output is right. `mergelang cache verify` looks at all values.
+What has to be made before the tensors of an output, and the numbers that passes over tensors gave,
+are kept in the cache folder like other values, with their digest. They did not hold what was
+written into them, so they were removed and made again: the output is right. `mergelang cache verify` looks at all values.
 """,
     ),
     "W2002": Kind(
