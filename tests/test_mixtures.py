@@ -1,6 +1,7 @@
 """Mixtures of experts: what transformers makes of them, and what their gates are made of."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from mergelang.cli.app import main
 from mergelang.errors import InputError, RunError
 from mergelang.plan.memory import minimum_memory
 from mergelang.run.events import Noted, OutputStarted, Preparing
+from mergelang.store import digests
 from mergelang.store.blobs import Blobs, sound
 from tests.parity.prompts import write_tokenizer
 from tests.zoo import KINDS, TOKENS, make
@@ -210,6 +212,22 @@ def test_gates_are_made_once_and_anew_when_anything_of_theirs_changes(models, tm
     assert prepared(folder, tmp_path / "two", other, *lets) == 1
     lets = ["let blend = 0.4 * base + 0.6 * a"]
     assert prepared(folder, tmp_path / "two", other, *lets) == 1
+
+
+def test_gates_are_found_by_what_files_hold_once_those_have_a_digest(models, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        shutil.copytree(models("llama"), folder)
+    call = f"{ASKED}, gate: hidden)"
+    assert prepared(first, tmp_path / "one", call) == 1
+    for path in first.rglob("*.safetensors"):
+        os.utime(path, (1, 1))  # has no digest any more, until it is read again
+        digests.digest(path)
+    assert prepared(first, tmp_path / "two", call) == 0
+    for path in second.rglob("*.safetensors"):
+        digests.digest(path)
+    assert prepared(second, tmp_path / "three", call) == 0
+    assert len(entries()) == 1
 
 
 def test_a_base_that_has_changed_on_disk_makes_other_gates(models, tmp_path):

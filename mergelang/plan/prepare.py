@@ -2,8 +2,9 @@
 
 Today these are the gates of mixtures, which a model makes out of prompts. The result is a value of
 the store whose place and size are known before it is there: the tensors of the output that hang on
-it are loads of parts of it. Its key is a digest of all that it is made of; files count by path,
-size, time and inode, so that nothing is read to know it.
+it are loads of parts of it. Its key is a digest of all that it is made of. Files of weights count
+by their digests, as far as those are known, so that none is read to know it; one that has none yet
+by path, size, time and inode, until the run that reads it has `published` the value.
 """
 
 import json
@@ -26,6 +27,7 @@ from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import Gates
 from mergelang.plan.arithmetic import arithmetic
+from mergelang.store import digests
 from mergelang.store.blobs import Blobs
 from mergelang.store.digests import BLAKE3
 from mergelang.tensors import Extent, TensorType
@@ -128,6 +130,14 @@ def preparation(node: Node, checkpoints: Checkpoints) -> Preparation:
     return _made[node]
 
 
+def published(nodes: Iterable[Node], checkpoints: Checkpoints) -> None:
+    """Gives values the keys that they have now that the digests of files are known."""
+    for each in preparations(nodes, checkpoints):
+        made = _made[each.node] = _prepare(each.node, checkpoints)
+        if made.key != each.key:
+            Blobs().publish(each.key, made.key)
+
+
 def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:
     gates: Gates = node.term.layout.prepare
     base = node.inputs[gates.base]
@@ -185,7 +195,7 @@ def _key(
 ) -> str:  # fmt: skip
     """The digest of all that the gates are made of."""
     derivation = import_module("mergelang.plan.keys").derivation
-    whole, facts = blake3(), _Facts(
+    whole, names = blake3(), _Names(
         (str(file), stated.digest)
         for each in checkpoints.values() if each.origin is not None
         for file in each.files if (stated := each.origin.files.get(file.name)) is not None
@@ -196,21 +206,26 @@ def _key(
 
     add("gates", VERSION, gates, arithmetic(), json.dumps(config, sort_keys=True))
     for path in checkpoint.sidecars:
-        add(path.name, facts[str(path)])
+        add(path.name, digests.digest(path))
     for task in needed:
-        made = derivation(task, facts)
+        made = derivation(task, names)
         add(task.name, made.key if made else "")
     return whole.hexdigest()[:40]
 
 
-class _Facts(dict):
-    """What each file is known by, looked up when it is asked for. Of the Hub it is the digest that
-    was stated, the same before it is fetched and after."""
+class _Names(dict):
+    """What each file is known by, looked up when it is asked for: its digest, or where that is not
+    known its facts; of a value of the store its key. Of the Hub it is the digest that was stated,
+    the same before it is fetched and after."""
 
     def __contains__(self, path: object) -> bool:
         return True
 
     def __missing__(self, path: str) -> str:
         real = Path(path).resolve()
-        self[path] = f"{real} {tuple(facts_of(real))}" if real.exists() else path
+        if real.parent.parent == Blobs().folder.resolve():
+            self[path] = real.stem
+        else:
+            facts = f"{real} {tuple(facts_of(real))}" if real.exists() else path
+            self[path] = digests.identity(real) or facts
         return self[path]

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -26,6 +27,7 @@ from mergelang.plan.plan import (
     Plan,
     Task,
 )  # fmt: skip
+from mergelang.plan.prepare import published
 from mergelang.run import events
 from mergelang.run.cached import Prepared, drop, numbers_wanted, publish, worth_a_look
 from mergelang.run.compiler import library
@@ -146,6 +148,8 @@ def execute(
         raise
     finally:
         files.close()
+        with suppress(MergelangError, OSError):
+            published((output.node for output in plan.outputs), plan.checkpoints)
 
 
 class _Run:

@@ -62,19 +62,20 @@ class Tables:
         far as there is room."""
         if not added:
             return
-        old = self._blobs.checked(table)
+        old = self._numbers(table)
         most = TIMES * sum(nbytes(len(each)) for each in added.values())
-        room = max(ROOM, most, old.extent.type.nbytes if old else 0)
+        room = max(ROOM, most, sum(nbytes(len(each)) for each in old.values()))
         merged = {}
-        for key, numbers in {**added, **(_unpacked(old) if old else {})}.items():
+        for key, numbers in {**added, **old}.items():
             room -= nbytes(len(numbers))
             if room < 0:
                 break
             merged[key] = numbers
         self._read[table] = merged
         data = _packed(merged)
-        if old is not None:
-            self._blobs.drop(old)
+        there = self._blobs.find(table)
+        if there is not None:
+            self._blobs.drop(there)
         self._blobs.put(table, TensorType("U8", (len(data),)), memoryview(data), WHAT, seconds)
 
     def _numbers(self, table: str) -> dict[str, array]:

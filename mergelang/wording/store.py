@@ -73,7 +73,8 @@ computed again: the output is right. `mergelang cache verify` looks at all of th
         explain="""\
 What has to be made before the tensors of an output, and the numbers that passes over tensors gave,
 are kept in the cache folder like other values, with their digest. They did not hold what was
-written into them, so they were removed and made again: the output is right. `mergelang cache verify` looks at all values.
+written into them, so they were removed and made again: the output is right. `mergelang cache
+verify` looks at all values.
 """,
     ),
     "W2002": Kind(
