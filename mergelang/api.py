@@ -298,34 +298,38 @@ def run(
     from mergelang.record.remember import renew
     from mergelang.run.events import Noted, nothing_to_do
     from mergelang.run.writer import left_over, tidy
+    from mergelang.store.blobs import Blobs
     from mergelang.wording import message
 
-    tell = listener or (lambda event: None)
-    binding = bind(plan, lock, frozen=frozen)
-    if binding.shown_changes:
-        tell(changed(binding))
-    for output in plan.outputs:
-        if output.current:
-            renew(plan, output)
-            if left_over(output.path):
-                tidy(output.path)
-    if all(output.current for output in plan.outputs):
-        outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
-        for event in nothing_to_do(outputs):
-            tell(event)
-    else:
-        from mergelang.run.execute import execute
-        from mergelang.run.fetch import fetch_sources
+    try:
+        tell = listener or (lambda event: None)
+        binding = bind(plan, lock, frozen=frozen)
+        if binding.shown_changes:
+            tell(changed(binding))
+        for output in plan.outputs:
+            if output.current:
+                renew(plan, output)
+                if left_over(output.path):
+                    tidy(output.path)
+        if all(output.current for output in plan.outputs):
+            outputs = ((each.destination.text, str(each.path)) for each in plan.outputs)
+            for event in nothing_to_do(outputs):
+                tell(event)
+        else:
+            from mergelang.run.execute import execute
+            from mergelang.run.fetch import fetch_sources
 
-        fetch_sources(plan, listener, options.get("control"))
-        recorder = Keeper(plan, binding)
-        execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
-    if lock is not None and not frozen:
-        try:
-            binding.write(_sources(plan))
-        except OSError as error:
-            facts = {"lock": str(lock), "reason": (error.strerror or str(error)).lower()}
-            tell(Noted("W2130", message(Diagnostic("W2130", None, facts))))
+            fetch_sources(plan, listener, options.get("control"))
+            recorder = Keeper(plan, binding)
+            execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
+        if lock is not None and not frozen:
+            try:
+                binding.write(_sources(plan))
+            except OSError as error:
+                facts = {"lock": str(lock), "reason": (error.strerror or str(error)).lower()}
+                tell(Noted("W2130", message(Diagnostic("W2130", None, facts))))
+    finally:
+        Blobs(plan.limit).settle()
 
 
 def bind(plan: "Plan", lock: Path | None, *, frozen: bool = False) -> "Binding":

@@ -413,6 +413,20 @@ def test_notes_count_towards_the_limit_and_go_after_all_values_the_oldest_first(
     assert made.entries() == []
 
 
+@pytest.mark.parametrize("cache", ["auto", "all", "none"])
+@pytest.mark.parametrize("limit", [0, 1500, 6000])
+def test_after_a_run_the_store_keeps_to_its_limit_with_all_that_was_noted(folder, cache, limit):
+    made = recipe(folder)
+    run(made)
+    assert Blobs().size() + notes.size() > 6000
+    found = weights(folder)
+    run(made, fresh=True, cache=cache, cache_limit=limit)
+    assert Blobs().size() + notes.size() <= limit
+    run(made, cache=cache, cache_limit=limit)  # whether it is up to date or not
+    assert Blobs().size() + notes.size() <= limit
+    assert weights(folder) == found
+
+
 def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kept(
     folder, monkeypatch, store
 ):

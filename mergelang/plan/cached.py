@@ -119,6 +119,7 @@ class Cache:
 
 def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     """The plan with what the store holds taken from there. `none` leaves the store alone."""
+    plan = replace(plan, limit=limit)
     if mode == NONE:
         return plan
     names, blobs = file_names(plan), Blobs(limit)

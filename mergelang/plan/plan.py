@@ -22,6 +22,7 @@ from mergelang.plan.lower import Call, Lowering, leaves, merges
 from mergelang.plan.origin import Origin, origin_of
 from mergelang.plan.pattern import patterns
 from mergelang.plan.prepare import Preparation, preparations
+from mergelang.store.blobs import LIMIT
 from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
@@ -116,11 +117,13 @@ class OutputPlan:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The plans of the outputs, in the order of the recipe. `cache` says how the store is used
-    (`plan.cached.Cache`); None where it is not. `memory` is what they are made for, in bytes."""
+    (`plan.cached.Cache`); None where it is not. `limit` bounds the store, `memory` is what they are
+    made for, in bytes."""
 
     graph: Graph
     outputs: tuple[OutputPlan, ...]
     cache: Any = None
+    limit: int = LIMIT
     memory: int | None = None
 
     @property

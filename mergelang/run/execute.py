@@ -187,7 +187,7 @@ class _Run:
         cache = self.plan.cache
         if cache is not None and cache.numbers.tables.drop_damaged():
             self.note("W2004", what="numbers of earlier passes")
-        blobs = cache.blobs if cache else Blobs()
+        blobs = Blobs(self.plan.limit)
         for task in self.plan.preparations:
             if not task.ready:
                 self.tell(events.Preparing(task.what))

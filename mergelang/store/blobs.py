@@ -154,6 +154,12 @@ class Blobs:
         with self._locked():
             return self._free(keep)
 
+    def settle(self) -> None:
+        """Keeps to the limit where notes have been written that take more than was left."""
+        with suppress(OSError), self._locked():
+            if self._total() + notes.size() > self.limit:
+                self._free(self.limit)
+
     def size(self) -> int:
         """Bytes of all files of the store's values, as they are now."""
         found = {}
