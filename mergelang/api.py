@@ -294,6 +294,7 @@ def run(
 
     `lock` is the path of the recipe's lock; with None there is none.
     """
+    from mergelang.files import cache_folder
     from mergelang.record.keep import Keeper
     from mergelang.record.remember import renew
     from mergelang.run.events import Noted, nothing_to_do
@@ -319,6 +320,10 @@ def run(
             from mergelang.run.execute import execute
             from mergelang.run.fetch import fetch_sources
 
+            refusal = Blobs().refusal()
+            if refusal:
+                facts = {"path": str(cache_folder()), "reason": refusal}
+                tell(Noted("W2005", message(Diagnostic("W2005", None, facts))))
             fetch_sources(plan, listener, options.get("control"))
             recorder = Keeper(plan, binding)
             execute(plan, memory=memory, recorder=recorder, listener=listener, **options)

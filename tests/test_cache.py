@@ -413,6 +413,27 @@ def test_notes_count_towards_the_limit_and_go_after_all_values_the_oldest_first(
     assert made.entries() == []
 
 
+def test_a_cache_that_cannot_be_written_is_a_warning_to_a_run_and_an_error_to_its_command(
+    folder, call, monkeypatch
+):
+    run(recipe(folder), cache="none")
+    found = weights(folder)
+    (folder / "file").touch()
+    monkeypatch.setenv("MERGELANG_CACHE", str(folder / "file"))
+    seen = run(recipe(folder), fresh=True, cache="all")
+    assert [(each.code, each.message) for each in seen if isinstance(each, events.Noted)] == [
+        ("W2005", "nothing is kept for later runs: the cache in "
+                  f"{folder / 'file'} cannot be written: not a directory"),
+    ]  # fmt: skip
+    assert weights(folder) == found
+    assert call("cache", "clear") == (
+        3, "",
+        f"error[E2006]: the cache in {folder / 'file'} cannot be used: not a directory\n"
+        "help: let its folders be read and written, or set `MERGELANG_CACHE` to another place\n",
+    )  # fmt: skip
+    assert call("cache", "ls")[:2] == (0, "0 values, 0 B\n")
+
+
 @pytest.mark.parametrize("cache", ["auto", "all", "none"])
 @pytest.mark.parametrize("limit", [0, 1500, 6000])
 def test_after_a_run_the_store_keeps_to_its_limit_with_all_that_was_noted(folder, cache, limit):

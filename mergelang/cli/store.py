@@ -4,7 +4,7 @@ import time
 
 from mergelang.cli import show
 from mergelang.draw.units import counted, size
-from mergelang.errors import UsageError
+from mergelang.errors import RunError, UsageError
 from mergelang.files import cache_folder
 from mergelang.store import notes
 from mergelang.store.blobs import LIMIT, Blobs, sound
@@ -13,13 +13,20 @@ WHAT = ("ls", "size", "prune", "clear", "verify")
 
 
 def cache(what: str, keep: int | None, as_json: bool) -> int:
-    """Does one of WHAT to the user's store; the exit code."""
+    """Does one of WHAT to the user's store; the exit code. RunError (E2006) where it cannot."""
     if what not in WHAT:
         example = "`mergelang cache ls`, or size, prune, clear or verify"
         raise UsageError("E1007", text=what, what="command of the cache", example=example)
     if keep is not None and what != "prune":
         raise UsageError("E1014", one=what, other="--keep")
-    blobs = Blobs()
+    try:
+        return _do(what, keep, Blobs(), as_json)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError("E2006", path=str(cache_folder()), reason=reason) from error
+
+
+def _do(what: str, keep: int | None, blobs: Blobs, as_json: bool) -> int:
     match what:
         case "ls":
             _list(blobs, as_json)
@@ -74,7 +81,7 @@ def _verify(blobs: Blobs, as_json: bool) -> int:
     entries, small = blobs.entries(), notes.notes()
     damaged = [each for each in entries if not sound(each)]
     for each in damaged:
-        blobs.drop(each)
+        blobs.remove(each)
     broken = [each.path for each in small if not notes.sound(each)] + blobs.unreadable()
     for each in broken:
         each.unlink(missing_ok=True)

@@ -133,8 +133,12 @@ class Blobs:
 
     def drop(self, entry: Entry) -> None:
         with suppress(OSError):
-            os.unlink(entry.path)
-            self._count(-entry.size)
+            self.remove(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """As `drop`, but raises OSError where it cannot."""
+        os.unlink(entry.path)
+        self._count(-entry.size)
 
     def entries(self) -> list[Entry]:
         """All values, the one used last first."""
@@ -153,6 +157,14 @@ class Blobs:
         gives number and bytes removed."""
         with self._locked():
             return self._free(keep)
+
+    def refusal(self) -> str:
+        """Why the store cannot be written, in a few words; empty if it can."""
+        try:
+            with self._locked():
+                return ""
+        except OSError as error:
+            return (error.strerror or str(error)).lower()
 
     def settle(self) -> None:
         """Keeps to the limit where notes have been written that take more than was left."""

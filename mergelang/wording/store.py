@@ -51,6 +51,26 @@ brings operators of its own. There may also have been too little memory. The out
 was before the run.
 """,
     ),
+    "E2006": Kind(
+        "the cache in {path} cannot be used: {reason}",
+        help=(
+            "let its folders be read and written, or set `MERGELANG_CACHE` to another place",
+        ),
+        explain="""\
+What runs keep for later ones lies in `$MERGELANG_CACHE`, else in the cache folder of the user, who
+has to own it: a run of another user, or one as root, may have left files there. A run does without
+the cache, with a warning; a command that looks at it or clears it cannot.
+""",
+    ),
+    "W2005": Kind(
+        "nothing is kept for later runs: the cache in {path} cannot be written: {reason}",
+        explain="""\
+The run goes on, and its output is right; what can be read in the cache is taken all the same. But
+what it computes, the digests of its inputs and the state of its output are not remembered, so a
+later run does not know that the output is up to date. See to it that the folder may be written, or
+set `MERGELANG_CACHE` to another.
+""",
+    ),
     "W2001": Kind(
         "tensor {tensor} of {output} is not what was written there: it is made anew",
         explain="""\
