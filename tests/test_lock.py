@@ -281,6 +281,13 @@ def test_any_words_and_values_come_back(tmp_path):
     assert read_lock(tmp_path / "none.lock") is None
 
 
+def test_a_lock_that_cannot_be_read_is_not_called_another_file(call, folder):
+    (folder / "mix.merge.lock").mkdir()
+    said = "error[E0901]: cannot read mix.merge.lock: Is a directory\n"
+    code, _, err = call("run", "mix.merge")
+    assert (code, err.startswith(said)) == (3, True)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_lock_that_cannot_be_written_is_a_warning(call, folder):
     (folder / "out").mkdir()

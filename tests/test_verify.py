@@ -10,6 +10,7 @@ import pytest
 
 import mergelang
 from mergelang.cli.app import main
+from mergelang.errors import RunError
 from mergelang.models.headers import read_header
 from mergelang.models.record import RECORD
 from mergelang.plan.memory import minimum_memory
@@ -123,6 +124,23 @@ def test_a_file_cut_short_or_replaced_is_named(out):
     ]
     shutil.copy(second, first)
     assert any(line.startswith("error[E2118]") for line in told(out))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", [RECORD, "config.json", "model-00001-of-00002.safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_another(out, name):
+    (out / name).chmod(0)
+    with pytest.raises(RunError, match=f"E0901.*{name}: Permission denied"):
+        verify(out, "out")
+
+
+def test_what_is_refused_anywhere_is_said_in_one_line(out, monkeypatch, capfd):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert main(["verify", "out"]) == 3
+    assert capfd.readouterr().err.startswith("error[E0901]: cannot read out: Permission denied\n")
 
 
 def test_the_command_says_what_was_looked_at_and_what_is_wrong(out, monkeypatch, capfd):

@@ -29,7 +29,7 @@ from mergelang.cli.arguments import (
     parse_size,
 )  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
-from mergelang.errors import MergelangError
+from mergelang.errors import MergelangError, RunError
 
 
 def run(words: Sequence[str] | None = None) -> NoReturn:
@@ -47,10 +47,10 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except MergelangError as error:
-        from mergelang.cli import show
-
-        show.failure(error, as_json="--json" in words, is_run=words[0] == "run")
-        return error.exit_code
+        return _failed(error, words)
+    except PermissionError as error:  # wherever someone else's folder is met
+        reason = error.strerror or str(error)
+        return _failed(RunError("E0901", path=str(error.filename), reason=reason), words)
     except KeyboardInterrupt:
         print("interrupted: outputs are whole or as they were before", file=sys.stderr)
         return 130
@@ -58,6 +58,13 @@ def main(words: Sequence[str]) -> int:
         # Whoever read our output has left (`| head`). Nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _failed(error: MergelangError, words: Sequence[str]) -> int:
+    from mergelang.cli import show
+
+    show.failure(error, as_json="--json" in words, is_run=words[0] == "run")
+    return error.exit_code
 
 
 def _load(options: Any) -> Any:

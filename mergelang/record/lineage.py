@@ -3,6 +3,8 @@
 A record carries those of the merges it was made of, so nothing but the one file is looked at.
 """
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from mergelang.draw.mermaid import ESCAPES
 from mergelang.draw.units import size
-from mergelang.errors import InputError
+from mergelang.errors import InputError, RunError
 from mergelang.models.record import RECORD, Record, read_record
 
 SHOWN = 12
@@ -38,15 +40,24 @@ class Member:
 
 
 def record_of(path: Path, shown: str) -> Record:
-    """The record of a folder or a weight file. Raises InputError (E2101, E2102)."""
+    """The record of a folder or a weight file. Raises InputError (E2101, E2102); RunError (E0901)
+    where it may not be read."""
     if not path.exists():
         raise InputError("E2101", path=shown)
     found = read_record(path)
+    if found is None:
+        refuse_unreadable(path / RECORD if path.is_dir() else path)
     if found is None:
         kept = path.is_dir() and (path / RECORD).exists()
         raise InputError("E2102", path=shown, file=RECORD if kept else None,
                          none=None if kept else "")  # fmt: skip
     return found
+
+
+def refuse_unreadable(path: Path) -> None:
+    """RunError (E0901) for a file that is there and may not be read."""
+    if path.exists() and not os.access(path, os.R_OK):
+        raise RunError("E0901", path=str(path), reason=os.strerror(errno.EACCES))
 
 
 def family(record: Record) -> Member:

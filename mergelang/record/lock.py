@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mergelang.check.program import Destination, Program
-from mergelang.errors import InputError
+from mergelang.errors import InputError, RunError
 from mergelang.graph import Graph, build
 from mergelang.graph.node import Node
 from mergelang.models.reference import hub_name
@@ -69,12 +69,15 @@ def _escaped(value: str) -> str:
 
 
 def read_lock(path: Path) -> Facts | None:
-    """The facts of a lock; None where there is none. Raises InputError (E2131) where it is none."""
+    """The facts of a lock; None where there is none. Raises InputError (E2131) where it is none;
+    RunError (E0901) where it may not be read."""
     try:
         lines = path.read_bytes().decode("utf-8").split("\n")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RunError("E0901", path=str(path), reason=error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
         raise InputError("E2131", path=str(path), line=1) from error
     found: Facts = {}
     for number, line in enumerate(lines, 1):

@@ -15,7 +15,7 @@ from mergelang.errors import Diagnostic, InputError
 from mergelang.models.headers import read_header
 from mergelang.models.record import RECORD, Record, read_header_record
 from mergelang.plan.origin import root_of
-from mergelang.record.lineage import record_of
+from mergelang.record.lineage import record_of, refuse_unreadable
 from mergelang.store.digests import leaf_digests, of_bytes, of_leaves
 from mergelang.tensors import Extent, TensorType
 
@@ -39,7 +39,7 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
     """Looks at every byte of a folder, or of one weight file against the record in its header.
 
     `say` is told how many of how many bytes have been read. Raises InputError (E2101, E2102) where
-    there is no record.
+    there is no record, RunError (E0901) where a file may not be read.
     """
     record = record_of(path, shown)
     files = record.get("files") if path.is_dir() else {path.name: {}}
@@ -156,6 +156,7 @@ class _Look:
         except OSError:
             self.add("E2111", file=name)
             return False
+        refuse_unreadable(path)
         if size != said.get("size", size):
             self.add("E2118", file=name, got=f"{size:,}", wanted=f"{said['size']:,}")
             return False

@@ -7,9 +7,10 @@ RUNNING: dict[str, Kind] = {
         "cannot read {path}: {reason}",
         help=("check that the file is still there and readable, then run again",),
         explain="""\
-A file of an input model could not be opened or read while the merge was running. The output's
-place is as it was before the run; nothing was lost. Mend the cause (a moved folder, a disk that is
-not mounted, missing permission) and run again.
+A file could not be opened or read: one of an input model while the merge was running, a lock, or
+one of an output that was to be looked at. The output's place is as it was before the run; nothing
+was lost. Mend the cause (a moved folder, a disk that is not mounted, missing permission) and run
+again.
 """,
     ),
     "E0902": Kind(
