@@ -1,6 +1,7 @@
 """Numbers that passes over tensors give: kept in tables, and taken from there when an edit does not
 change them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mergelang.plan import cached
 from mergelang.run import events
 from mergelang.store import numbers
 from mergelang.store.blobs import Blobs
+from mergelang.tensors import TensorType
 from tests.checkpoints import write_arrays
 
 MODELS = ("base", "a", "b", "c")
@@ -213,6 +215,19 @@ def test_nothing_is_kept_without_the_cache_beyond_the_limit_or_of_no_numbers(fol
     assert tables() == []
     with pytest.raises(RunError):
         run(recipe(folder, TIES))
+
+
+def test_a_table_that_is_used_is_the_last_to_go(folder):
+    run(recipe(folder, TIES))
+    (table,) = tables()
+    for age, number in enumerate("123"):
+        Blobs().put(number * 40, TensorType("F32", (1000,)), memoryview(bytes(4000)), "f", 1)
+        os.utime(Blobs().find(number * 40).path, (10**9 + age, 10**9 + age))
+    os.utime(table.path, (1, 1))
+    recipe(folder, TIES, 0.3).plan()
+    assert Blobs().entries()[-1].key == table.key, "to plan is not to use"
+    run(recipe(folder, TIES, 0.3))
+    assert Blobs().entries()[0].key == table.key
 
 
 def test_by_itself_a_table_is_kept_only_where_it_is_worth_a_file(folder, monkeypatch):

@@ -185,7 +185,7 @@ class _Run:
     def prepare(self, files: Files) -> None:
         """Does what has to be done before the tensors."""
         cache = self.plan.cache
-        if cache is not None and cache.numbers.tables.drop_damaged():
+        if cache is not None and cache.numbers.tables.use():
             self.note("W2004", what="numbers of earlier passes")
         blobs = Blobs(self.plan.limit)
         for task in self.plan.preparations:

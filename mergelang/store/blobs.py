@@ -85,9 +85,13 @@ class Blobs:
         if not sound(entry):
             self.drop(entry)
             return None
-        with suppress(OSError):
-            os.utime(entry.path)
+        self.touch(key)
         return entry
+
+    def touch(self, key: str) -> None:
+        """Makes a value the last that is removed for want of room."""
+        with suppress(OSError):
+            os.utime(self._path(key))
 
     def put(self, key: str, type: TensorType, data: memoryview, what: str, seconds: float) -> bool:
         """Keeps a value; False where it does not fit, is there already, or cannot be written."""

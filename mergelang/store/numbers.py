@@ -50,12 +50,16 @@ class Tables:
             self._read[table] = self._numbers(table)
         return self._read[table]
 
-    def drop_damaged(self) -> int:
-        """Removes what is damaged from the store; gives its number."""
-        count = len(self.damaged)
-        while self.damaged:
-            self._blobs.drop(self.damaged.pop())
-        return count
+    def use(self) -> bool:
+        """Makes those that were asked for the last that are removed for want of room, and removes
+        what is damaged; whether there was any."""
+        damaged, self.damaged = self.damaged, []
+        for entry in damaged:
+            self._blobs.drop(entry)
+        for table, numbers in self._read.items():
+            if numbers:
+                self._blobs.touch(table)
+        return bool(damaged)
 
     def keep(self, table: str, added: Numbers, seconds: float) -> None:
         """Writes a table: the numbers `added`, which took so long, before those that were there, as
