@@ -242,10 +242,16 @@ def test_by_itself_a_table_is_kept_only_where_it_is_worth_a_file(folder, monkeyp
 
 def test_the_plan_tells_what_is_kept_and_taken(folder):
     made = recipe(folder, TIES)
-    said = r"store: keeps \d+ B of numbers that passes over 3 tensors give: under 0.01 s"
-    assert re.search(said, str(made.plan()))
+    said = r"store: keeps (\d+) B of numbers that passes over 3 tensors give: under 0.01 s"
+    (nbytes,) = re.search(said, str(made.plan())).groups()
+    (output,) = plan_json(made.plan())["outputs"]
+    assert output["bytes_of_numbers_kept"] == int(nbytes)
     run(made)
-    found = plan_json(recipe(folder, TIES, 0.3).plan(fresh=True))["outputs"][0]["tensors"]
+    (table,) = tables()
+    assert table.extent.type.nbytes == int(nbytes) + 8
+    (output,) = plan_json(recipe(folder, TIES, 0.3).plan(fresh=True))["outputs"]
+    assert output["bytes_of_numbers_kept"] == 0
+    found = output["tensors"]
     told = {each["name"]: (each["numbers_stored"], each["passes"]) for each in found}
     assert told == {name: (2 if len(shape) and 0 not in shape else 0, 1)
                     for name, shape in SHAPES.items()}  # fmt: skip

@@ -105,10 +105,7 @@ def _cache(plan: Plan) -> list[str]:
     kept = [task for task in tasks if task.keeps]
     rest = [task for task in tasks if not task.keeps and not task.stored]
     lines = []
-    noted = [
-        each for output in plan.outputs
-        for each in plan.cache.worth_noting(output.tasks).values()
-    ]  # fmt: skip
+    noted = [each for output in plan.outputs for each in _noted(plan, output)]
     if kept:
         nbytes = sum(task.keeps for task in kept)
         what = f"{size(nbytes)} of {counted(len(kept), 'tensor')}"
@@ -128,6 +125,11 @@ def _cache(plan: Plan) -> list[str]:
         f"{_took(plan.cache.back(nbytes))} to keep"
         for what, seconds, nbytes in lines
     ]
+
+
+def _noted(plan: Plan, output: OutputPlan) -> list[tuple[list[Task], int, float]]:
+    """The tables of numbers that the run puts into the store: tensors, bytes, seconds saved."""
+    return [*plan.cache.worth_noting(output.tasks).values()] if plan.cache else []
 
 
 def _took(seconds: float) -> str:
@@ -309,6 +311,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "bytes_read": output.bytes_read,
                 "bytes_written": output.bytes_written,
                 "shards": [{"file": s.file, "bytes": s.size} for s in output.shards],
+                "bytes_of_numbers_kept": sum(nbytes for _, nbytes, _ in _noted(plan, output)),
                 "dropped": dict(output.dropped),
                 "vocabulary": vocabulary_report(plan.graph, output) or None,
                 "tensors": _tasks(plan, output),
