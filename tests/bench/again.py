@@ -10,6 +10,8 @@ and no output.
     one arm    another number in the arm of a `match` that holds 31 % of the bytes
     costly     singular value decompositions of keys and values, then a step after them
     cheap      the same with only that step changed
+    passes     every tensor by selections, whose numbers no run has kept
+    numbers    the same with another weight, on which those numbers do not hang
 """
 
 import argparse
@@ -39,9 +41,16 @@ let tasks = match {{ k_proj | v_proj => tsv(a - base, b - base), _ => 0.5 * (a -
 output "out/steps" = base + strength * tasks
 """
 
+WHOLE = """\
+param weight = 0.6
+{models}
+output "out/whole" = ties(a {{ weight: weight }}, b {{ weight: 0.5 }}, density: 0.4, base: base)
+"""
+
 ROWS = {
     "first": ("parts", "t=0.3"), "unchanged": ("parts", "t=0.3"), "one arm": ("parts", "t=0.4"),
     "costly": ("steps", "strength=1"), "cheap": ("steps", "strength=0.5"),
+    "passes": ("whole", "weight=0.6"), "numbers": ("whole", "weight=0.7"),
 }  # fmt: skip
 """For each row, in their order, the recipe and a setting."""
 
@@ -62,7 +71,7 @@ def main() -> None:
     here.mkdir(exist_ok=True)
     os.environ["MERGELANG_CACHE"] = str(here / "store")
     named = "\n".join(f'model {name} = "{path}"' for name, path in paths.items())
-    for name, text in (("parts", PARTS), ("steps", STEPS)):
+    for name, text in (("parts", PARTS), ("steps", STEPS), ("whole", WHOLE)):
         (here / f"{name}.merge").write_text(text.format(models=named))
     found: dict[str, list[tuple[float, int]]] = {row: [] for row in arguments.only}
     for _ in range(arguments.turns):
@@ -81,7 +90,8 @@ def main() -> None:
             f"{row:<10} {statistics.median(seconds):8.2f} s "
             f"({min(seconds):.2f}..{max(seconds):.2f})  {max(p for _, p in samples) >> 20:6} MiB"
         )
-    for one, other in (("unchanged", "first"), ("one arm", "first"), ("cheap", "costly")):
+    pairs = ("unchanged", "first"), ("one arm", "first"), ("cheap", "costly"), ("numbers", "passes")
+    for one, other in pairs:
         if one in found and other in found:
             ratios = [a / b for (a, _), (b, _) in zip(found[one], found[other], strict=True)]
             print(f"{one} / {other}: {statistics.median(ratios):.3f}")
