@@ -1,6 +1,6 @@
 """Everything that can go wrong, as data.
 
-    MergelangError              exit code 1
+    MergelangError              exit code 1; 3 where files cannot be read and nothing else is wrong
     ├── RecipeError             the text or the models it names are wrong: diagnostics, with places
     ├── InputError              a model, a file, a folder is wrong: one fact, no place in a text
     ├── UsageError              the command line is wrong (exit code 2)
@@ -20,6 +20,9 @@ from functools import partial
 from typing import Any
 
 from mergelang.source import Span
+
+UNREADABLE = "E0604"
+"""The code of a file that is there and cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Diagnostic:
 class MergelangError(Exception):
     """The root of the tree above."""
 
-    exit_code = 1
+    @property
+    def exit_code(self) -> int:
+        wrong = {each.code for each in self.diagnostics if each.is_error}
+        return 3 if wrong == {UNREADABLE} else 1
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:

@@ -142,6 +142,24 @@ def test_fmt_leaves_a_wrong_file_alone_and_formats_the_others(call, folder):
     assert torn.read_text() == "let  x = (\n" and untidy.read_text() == TIDY
 
 
+@pytest.mark.parametrize("command", ["run", "check", "plan", "inspect"])
+def test_an_input_that_may_not_be_read_is_no_mistake_of_the_recipe(
+    call, folder, monkeypatch, command
+):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    write_model(folder / "m")
+    (folder / "x.merge").write_text('model m = "m"\noutput "o" = m\n')
+    monkeypatch.setattr("mergelang.models.headers.open", refuse, raising=False)
+    code, _, err = call(command, "m" if command == "inspect" else "x.merge")
+    assert code == 3
+    assert err.startswith("error[E0604]: cannot read m/model.safetensors: permission denied\n")
+    (folder / "x.merge").write_text('model m = "m"\noutput "o" = m + nothing\n')
+    if command != "inspect":
+        assert call(command, "x.merge")[0] == 1
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_fmt_says_when_it_cannot_write(call, folder):
     (folder / "untidy.merge").write_text(UNTIDY)
