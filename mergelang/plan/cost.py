@@ -28,9 +28,8 @@ def cost(
     """Passes, bytes read over all passes, and bytes of whole tensors that are held at most.
 
     Each reduction takes a pass, with all others that are ready, but for those whose outcome is
-    `given`. A selection that its sample misled
-    takes two more, which is not reckoned with. With `apart` calls on whole tensors take a pass
-    each, and their values wait on the disk.
+    `given`. A selection that its sample misled takes two more, which is not reckoned with. With
+    `apart` calls on whole tensors take a pass each, and their values wait on the disk.
     """
     wide = is_wide(root)
     held = _called(root, type, apart, given)
