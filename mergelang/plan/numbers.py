@@ -27,7 +27,7 @@ LARGEST = 64 << 20
 
 class Numbers:
     """The numbers that the store has. `names` are digests of files by path, or what stands for
-    those; `types` as for `value_key`."""
+    those. The type that is asked for is that of the values within the tensor."""
 
     def __init__(
         self, tables: Tables, checkpoints: Iterable[Checkpoint], names: Mapping[str, str]
@@ -51,7 +51,7 @@ class Numbers:
         return "" if "" in models or not models else _digest(*sorted(models))
 
     def keys(self, task: Task, type: TensorType) -> dict[Expr, str]:
-        """The key of each number of a tensor; `type` is that of the values within it."""
+        """The key of each number of a tensor, where all files behind it have a name."""
         found = {
             expr: value_key(expr, type, task, self._names) for expr in reductions(task.root)
         }
