@@ -5,6 +5,7 @@ import pytest
 
 from mergelang.errors import RunError
 from mergelang.ops import expr as e
+from mergelang.plan.cost import sample_pieces
 from mergelang.run.evaluate import as_array, evaluate
 from mergelang.tensors import TensorType
 from tests.blocks import pair, stored, value_of
@@ -52,6 +53,26 @@ def test_top_keeps_the_largest_magnitudes_and_cuts_ties_by_position(tmp_path, n,
         truth[first] = data[first] + 1
         got = value_of(e.where(e.top(value, density), value + 1.0, 0.0))
         assert np.array_equal(got, truth)
+
+
+@pytest.mark.parametrize("inside", ["all equal", "few magnitudes", "larger", "smaller"])
+def test_a_sample_that_misleads_changes_nothing(tmp_path, inside):
+    n = 600_000
+    data = np.random.default_rng(3).uniform(0.1, 1, n).astype(np.float32)
+    for start, count in sample_pieces(n, 0):
+        piece = data[start : start + count]
+        piece[:] = {
+            "all equal": piece * 0 + 2, "few magnitudes": np.ceil(piece * 3), "larger": piece + 5,
+            "smaller": piece / 99,
+        }[inside]  # fmt: skip
+    x = stored(tmp_path, "x", data)
+    for k in (500, 60_000, 70_000, 300_000, 599_000):
+        truth = np.zeros(n, dtype=np.float32)
+        first = np.lexsort((np.arange(n), -data))[:k]
+        truth[first] = data[first]
+        for block, threads in CUTS:
+            got = value_of(e.where(e.top(x, k / n), x, 0.0), block, threads)
+            assert np.array_equal(got, truth)
 
 
 def test_every_cut_into_blocks_and_threads_gives_the_same_bytes(tmp_path):

@@ -191,16 +191,17 @@ class Machine:
         return np.bitwise_and(block.view(bits.dtype), np.iinfo(bits.dtype).max, out=bits)
 
     def bracket(
-        self, block: np.ndarray, unit: int, low: int, high: int
+        self, block: np.ndarray, unit: int, marks: tuple[int, int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Of the magnitudes of a block, as bits, for each `unit` of elements [units, 5]: how many
-        lie above `high`, at `high`, at `low`, are not 0, and lie between; and the latter."""
-        built = bracket(block, unit, low, high, self.integers(len(block), block.dtype.type))
+        """Of the magnitudes of a block, as bits, for each `unit` of elements [units, 6]: how many
+        lie above the last of the marks, at it, at the middle one, at the first, are not 0, and are
+        others that lie between; and the latter."""
+        built = bracket(block, unit, marks, self.integers(len(block), block.dtype.type))
         if built is not None:
             return built
-        bits = self.magnitudes(block)
-        between = (bits > low) & (bits < high)
-        masks = (bits > high, bits == high, bits == low, bits != 0, between)
+        bits, (low, middle, high) = self.magnitudes(block), marks
+        between = (bits > low) & (bits < high) & (bits != middle)
+        masks = (bits > high, bits == high, bits == middle, bits == low, bits != 0, between)
         starts = np.arange(0, len(bits), unit)
         counts = [np.add.reduceat(each, starts, dtype=np.int64) for each in masks]
         return np.stack(counts, axis=1), bits[between]

@@ -496,16 +496,16 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
     }
 }
 
-/* Counts the magnitudes of a unit, as bits: above `high`, at `high`, at `low`, not 0; those between
-   are put into `inside`, and counted last. */
-static int64_t bracket_unit(const int32_t *restrict bits, int64_t n, int32_t low, int32_t high,
-                            int64_t *restrict counts, int32_t *restrict inside)
+/* Counts the magnitudes of a unit, as bits: above `high`, at `high`, at `middle`, at `low`, not 0;
+   others between low and high are put into `inside`, and counted last. */
+static int64_t bracket_unit(const int32_t *restrict bits, int64_t n, int32_t low, int32_t middle,
+                            int32_t high, int64_t *restrict counts, int32_t *restrict inside)
 {
     int64_t found = 0;
-    memset(counts, 0, 5 * sizeof *counts);
+    memset(counts, 0, 6 * sizeof *counts);
     for (int64_t at = 0; at < n; at += STRIP) {
         int64_t m = n - at < STRIP ? n - at : STRIP;
-        int32_t above = 0, at_high = 0, at_low = 0, some = 0;
+        int32_t above = 0, at_high = 0, at_middle = 0, at_low = 0, some = 0;
         uint8_t between[STRIP] __attribute__((aligned(8)));
         if (m < STRIP)
             memset(between, 0, sizeof between);
@@ -513,14 +513,16 @@ static int64_t bracket_unit(const int32_t *restrict bits, int64_t n, int32_t low
             int32_t x = bits[at + j] & 0x7FFFFFFF;
             above += x > high;
             at_high += x == high;
+            at_middle += x == middle;
             at_low += x == low;
             some += x != 0;
-            between[j] = (x > low) & (x < high);
+            between[j] = (x > low) & (x < high) & (x != middle);
         }
         counts[0] += above;
         counts[1] += at_high;
-        counts[2] += at_low;
-        counts[3] += some;
+        counts[2] += at_middle;
+        counts[3] += at_low;
+        counts[4] += some;
         for (int64_t j = 0; j < STRIP; j += 8) {
             uint64_t eight;
             memcpy(&eight, between + j, 8);
@@ -528,15 +530,16 @@ static int64_t bracket_unit(const int32_t *restrict bits, int64_t n, int32_t low
                 inside[found++] = bits[at + j + __builtin_ctzll(eight) / 8] & 0x7FFFFFFF;
         }
     }
-    return counts[4] = found;
+    return counts[5] = found;
 }
 
 /* Does so for each unit of a block, one behind the other. */
-void bracket(const int32_t *bits, int64_t n, int64_t unit, int32_t low, int32_t high,
-             int64_t *counts, int32_t *inside)
+void bracket(const int32_t *bits, int64_t n, int64_t unit, int32_t low, int32_t middle,
+             int32_t high, int64_t *counts, int32_t *inside)
 {
-    for (int64_t at = 0; at < n; at += unit, counts += 5)
-        inside += bracket_unit(bits + at, n - at < unit ? n - at : unit, low, high, counts, inside);
+    for (int64_t at = 0; at < n; at += unit, counts += 6)
+        inside += bracket_unit(bits + at, n - at < unit ? n - at : unit, low, middle, high, counts,
+                               inside);
 }
 
 /* Elements of stored float16. */

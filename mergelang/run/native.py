@@ -333,16 +333,16 @@ class Runner:
 
 
 def bracket(
-    block: np.ndarray, unit: int, low: int, high: int, scratch: np.ndarray
+    block: np.ndarray, unit: int, marks: tuple[int, int, int], scratch: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """`Machine.bracket` of a float32 block; `scratch` are as many int32. None where the built code
     cannot do it."""
-    code, counts = library(), np.zeros((-(-len(block) // unit), 5), np.int64)
+    code, counts = library(), np.zeros((-(-len(block) // unit), 6), np.int64)
     if code is None or block.dtype != np.float32:
         return None
     code.bracket(
         ctypes.c_void_p(block.ctypes.data), ctypes.c_int64(len(block)), ctypes.c_int64(unit),
-        ctypes.c_int32(low), ctypes.c_int32(high), ctypes.c_void_p(counts.ctypes.data),
+        *map(ctypes.c_int32, marks), ctypes.c_void_p(counts.ctypes.data),
         ctypes.c_void_p(scratch.ctypes.data),
     )  # fmt: skip
-    return counts, scratch[: counts[:, 4].sum()].copy()
+    return counts, scratch[: counts[:, -1].sum()].copy()

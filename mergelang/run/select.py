@@ -1,9 +1,10 @@
 """Selections: the k largest magnitudes of a tensor, exactly, in a sample and one pass.
 
-The sample brackets the threshold. The pass counts what lies above the bracket and at its ends, and
-gathers the few magnitudes inside; so the threshold is known, and which unit a tie has to be cut
-in. Where the sample misled, further passes count the digits of the threshold, 16 bits at a time.
-What is selected depends on none of this.
+The sample brackets the threshold. The pass counts what lies above the bracket, at its ends and at
+what the sample takes for the threshold (differences of 16-bit numbers have few magnitudes, each
+many times), and gathers the few others inside; so the threshold is known, and which unit a tie has
+to be cut in. Where the sample misled, further passes count the digits of the threshold, 16 bits at
+a time. What is selected depends on none of this.
 """
 
 import math
@@ -35,14 +36,15 @@ class Top:
         self._k = expr.attr
         self._count, self._unit = count, unit
         self._bits = 63 if wide else 31
-        self._low, self._high = -1, (1 << self._bits) - 1  # the bracket, its ends not within it
+        # The bracket, its ends not within it, and a magnitude between; -1 is that of no number.
+        self._low, self._middle, self._high = -1, -1, (1 << self._bits) - 1
         self._sample: list[np.ndarray] = []
         self._left = 0  # bits of the threshold that are not known, where they are counted
         self._known = 0
         self._begin()
 
     def _begin(self) -> None:
-        self._counts = np.zeros((-(-self._count // self._unit), 5), np.int64)
+        self._counts = np.zeros((-(-self._count // self._unit), 6), np.int64)
         self._inside: dict[int, np.ndarray] = {}
         self._histograms: dict[int, np.ndarray] = {}
 
@@ -68,20 +70,23 @@ class Top:
             self._high = int(ordered[first])
         if last < size:
             self._low = int(ordered[last])
+        self._middle = int(middle) if self._low < middle < self._high else -1
         self._sample.clear()
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if self._left:
             self._histograms[start] = self._digits(machine.magnitudes(blocks[0]))
             return
-        counts, inside = machine.bracket(blocks[0], self._unit, self._low, self._high)
+        marks = self._low, self._middle, self._high
+        counts, inside = machine.bracket(blocks[0], self._unit, marks)
         first = start // self._unit
         self._counts[first : first + len(counts)] = counts
         self._inside[start] = inside
 
     def end(self) -> bool:
+        above, at_high, at_middle, at_low, nonzero, _ = self._counts.T
         if isinstance(self._k, Fraction):
-            self._k = int(self._k * int(self._counts[:, 3].sum()))
+            self._k = int(self._k * int(nonzero.sum()))
         if self._k == 0:
             self.value: Any = Choice(math.inf, 0, 0)
             return True
@@ -89,26 +94,36 @@ class Top:
             self._next_digit()
             self._begin()
             return False
-        above, at_high, at_low, _, between = self._counts.T
         wanted = self._k - int(above.sum())
-        if 0 < wanted <= at_high.sum():
-            return self._settle(self._high, at_high, wanted)
-        wanted -= int(at_high.sum())
-        inside = np.concatenate([self._inside[at] for at in sorted(self._inside)])
-        if 0 < wanted <= len(inside):
-            place = len(inside) - wanted
-            threshold = int(np.partition(inside, place)[place])
-            units = np.repeat(np.arange(len(between)), between)[inside == threshold]
-            ties = np.bincount(units, minlength=len(between))
-            return self._settle(
-                threshold, ties, wanted - int(np.count_nonzero(inside > threshold))
-            )
-        wanted -= len(inside)
-        if self._low < self._high and 0 < wanted <= at_low.sum():
-            return self._settle(self._low, at_low, wanted)
+        steps = [(self._high, at_high, self._middle), (self._middle, at_middle, self._low)]
+        if self._low < self._high:
+            steps.append((self._low, at_low, self._low))
+        for mark, ties, lower in steps if wanted > 0 else ():
+            if wanted <= ties.sum():
+                return self._settle(mark, ties, wanted)
+            wanted -= int(ties.sum())
+            below = [each[(each > lower) & (each < mark)] for each in self._inside.values()]
+            count = sum(map(len, below))
+            if wanted <= count:
+                together = np.concatenate(below)
+                together.partition(count - wanted)
+                threshold = int(together[count - wanted])
+                wanted -= int(np.count_nonzero(together > threshold))
+                return self._settle(threshold, self._ties(threshold), wanted)
+            wanted -= count
         self._left, self._known = self._bits, 0
         self._begin()
         return False
+
+    def _ties(self, threshold: int) -> np.ndarray:
+        """How often each unit holds a magnitude of those that were gathered."""
+        ties = np.zeros(len(self._counts), np.int64)
+        for start, inside in self._inside.items():
+            first = start // self._unit
+            ends = np.cumsum(self._counts[first:, -1])  # of what the units gave to `inside`
+            places = np.searchsorted(ends, np.flatnonzero(inside == threshold), "right")
+            np.add.at(ties, first + places, 1)
+        return ties
 
     def _settle(self, threshold: int, ties: np.ndarray, wanted: int) -> bool:
         """The selection, of whose ties (by unit) the first `wanted` belong to it."""

@@ -13,7 +13,8 @@ as whole processes, in turn, pair by pair:
 T is the wall time of ours, less that of importing torch where the merge does so. Memory is of all
 processes of a run together. Parts: `table` of all merges; `dag`, the recipe of five operators;
 `threads`, two against one; `cold`, the same from the disk; `first`, with sources that were never
-hashed. These are no tests: nothing fails by being slow.
+hashed; `memory`, one run of each merge with the memory that is the default and with half of it, for
+sizes at which nothing else can be measured. These are no tests: nothing fails by being slow.
 """
 
 import argparse
@@ -55,16 +56,17 @@ NAMES = {2: ("a", "b"), 3: ("a", "b", "base"), 4: ("a", "b", "base", "c")}
 FOLDERS = {"a": "tune1", "b": "tune2", "c": "tune3", "base": "base"}
 DAG_OF = ("slerp", "dare", "ties", "linear", "nuslerp")
 ARITHMETIC = ("slerp", "dare_ties", "ties")
-PARTS = ("table", "dag", "threads", "cold", "first")
+PARTS = ("table", "dag", "threads", "cold", "first", "memory")
+LIMITS = ("1GiB", "512MiB")
 
 
 class Bench:
     """The models, the recipes and the peer of one run of the benchmark."""
 
-    def __init__(self, folder: Path, size: str, binaries: Path | None):
+    def __init__(self, folder: Path, size: str, binaries: Path | None, tunes: int):
         self.folder = folder
         self.binaries = binaries
-        models.make(folder, size, 5)
+        models.make(folder, size, tunes)
         self.out = folder / "out"
         self.torch = [timed([sys.executable, "-c", "import torch"]) for _ in range(5)]
         for name, (count, expression) in MERGES.items():
@@ -227,6 +229,15 @@ def first(bench: Bench, name: str, count: int) -> list[float]:
     return found
 
 
+def memory(bench: Bench, names: list[str]) -> Iterator[tuple[str, Any]]:
+    """The peak of each merge under each limit, in MiB."""
+    print(f"\n{'merge':<16} {'   '.join(LIMITS)}")
+    for name in names:
+        peaks = [bench.ours(name, "--memory", limit)[1] >> 20 for limit in LIMITS]
+        print(f"{name:<16} {'      '.join(map(str, peaks))}")
+        yield name, peaks
+
+
 def _middle(found: dict[str, Any]) -> float:
     return statistics.median(found["wall"])
 
@@ -242,7 +253,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
-    bench = Bench(arguments.models / arguments.size, arguments.size, arguments.mergekit)
+    tunes = 5 if "dag" in arguments.parts else max(MERGES[name][0] for name in arguments.only) - 1
+    folder = arguments.models / arguments.size
+    bench = Bench(folder, arguments.size, arguments.mergekit, max(tunes, 2))
     print(f"import torch: {summary(bench.torch)} s, taken off T of merges that do so\n")
     names, count = arguments.only, arguments.pairs
     body: dict[str, Any] = {"size": arguments.size, "import_torch": bench.torch}
@@ -257,6 +270,8 @@ def main() -> None:
         body["cold"] = dict(from_the_disk(bench, [n for n in ("linear",) if n in names], count))
     if "first" in arguments.parts:
         body["first"] = first(bench, "linear", count)
+    if "memory" in arguments.parts:
+        body["memory"] = dict(memory(bench, names))
     shutil.rmtree(bench.out, ignore_errors=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(body, indent=1) + "\n")
