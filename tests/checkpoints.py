@@ -227,7 +227,8 @@ def write_import_zoo(folder: Path) -> Path:
 
 def write_speakers(folder: Path) -> Path:
     """The models that tests of vocabularies speak of: `chat` has two tokens more than `base`,
-    `other` numbers its words otherwise, `bare` has no tokenizer, `narrow` shorter rows."""
+    `other` numbers its words otherwise, `bare` has no tokenizer, `narrow` shorter rows. Of the
+    adapters `grown` has two tokens more, too, and `head` has factors for the head."""
     words = [f"w{i}" for i in range(28)]
     write_tokenizer(write_model(folder / "base"), words)
     chat = write_model(folder / "chat", vocabulary=34)
@@ -238,5 +239,8 @@ def write_speakers(folder: Path) -> Path:
     write_tokenizer(odd, words)
     write_model(folder / "bare")
     write_tokenizer(write_model(folder / "padded", vocabulary=40), words)
-    write_adapter(folder / "adapter", extra={"lm_head.weight": (32, 8)})
+    write_adapter(folder / "adapter")
+    write_adapter(folder / "head", modules=("q_proj", "lm_head"))
+    tables = dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), (34, 8))
+    write_tokenizer(write_adapter(folder / "grown", extra=tables), [*words, "<|user|>", "<|end|>"])
     return folder

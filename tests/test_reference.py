@@ -59,6 +59,9 @@ def folder(tmp_path_factory):
         write_adapter(adapters / name)
     dora = {"model.layers.0.self_attn.q_proj.lora_magnitude_vector": (8,)}
     write_adapter(adapters / "dora", extra=dora, use_dora=True)
+    tables = dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), (34, 8))
+    speaker = write_adapter(adapters / "talk", extra=tables)
+    write_tokenizer(speaker, [*words, "<|user|>", "<|end|>"], chat_template="{{ messages }}")
     write_seeing(folder / "models" / "vlm", layers=32)
     (folder / "house.merge").write_text(
         'model base = "models/base"\nmodel chat = "models/chat"\nlet blend = mean(base, chat)\n'

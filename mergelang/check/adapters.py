@@ -1,15 +1,22 @@
 """`lora("SOURCE")`: what an adapter adds, alone or with the base that it was trained on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mergelang.check.program import Term
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Value
+from mergelang.check.vocabularies import tokens_of
 from mergelang.lang import ast
-from mergelang.models.adapter import open_adapter
+from mergelang.models.adapter import Adapter, open_adapter
 from mergelang.models.conversions import names_in
-from mergelang.tensors import Inventory
+from mergelang.ops.expr import Context, load
+from mergelang.ops.expr import Value as Block
+from mergelang.ops.layout import Fresh, Layout, Pick
+from mergelang.source import Span
+from mergelang.tensors import Extent, TensorType
 
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
@@ -35,12 +42,13 @@ def lora(
     adapter = opened.checkpoint
     inventory = adapter and adapter.inventory
     if base is not None:
-        grown = inventory and base.inventory and _grown(inventory, base, expressions)
-        if grown:
-            report.add("E2202", call.span, path=opened.reference.text, what=grown)
-            return UNKNOWN
         given = Input(base, named["base"].value.span)
-        return expressions.terms.adapted(given, opened.reference, inventory, call.span)
+        whole = given
+        if adapter is not None and base.inventory is not None and adapter.tables:
+            whole = _resized(given, adapter, call.span, expressions)
+        if whole is None:
+            return UNKNOWN
+        return expressions.terms.adapted(given, whole, opened.reference, inventory, call.span)
     needed = adapter and adapter.needs_base
     if needed:
         tensor, why = needed
@@ -53,12 +61,54 @@ def lora(
     return expressions.terms.lora(opened.reference, inventory, call.span)
 
 
-def _grown(adapter: Inventory, base: Term, expressions: "Expressions") -> str | None:
-    """What there is to say of an adapter that brings tables for more tokens than its base has."""
-    tables = expressions.terms.vocabularies.tables(base)
-    names = names_in(base.inventory, adapter)
-    for name, kind in adapter.tensors.items():
-        words = tables.get(names.get(name, name))
-        if words is not None and kind.shape[0] > words.rows:
-            return f"has {kind.shape[0]:,} rows in its {name}, and the base {words.rows:,}"
-    return None
+def named(expr: ast.Expr, expressions: "Expressions") -> Term | None:
+    """The adapter of `lora("SOURCE")`, where it gives a tokenizer or a chat template and nothing
+    else; None, and reported, where it cannot be used."""
+    match expr:
+        case ast.Call(_, (ast.Argument(None, ast.String(text), None, span=span),)):
+            opened = expressions.open_source(text, span, open_adapter)
+        case _:
+            expressions.report.add("E2200", expr.span)
+            return None
+    if opened is None:
+        return None
+    inventory = opened.checkpoint and opened.checkpoint.inventory
+    return expressions.terms.lora(opened.reference, inventory, expr.span)
+
+
+def _resized(
+    base: Input, adapter: Adapter, span: Span, expressions: "Expressions"
+) -> Input | None:
+    """The base with the tables that an adapter holds whole, which may have rows for more tokens."""
+    inventory, vocabularies = base.term.inventory, expressions.terms.vocabularies
+    names = names_in(inventory, adapter.inventory)
+    tables = {names.get(name, name): extent for name, extent in adapter.tables.items()}
+    known = vocabularies.tables(base.term)
+    own = next((known[name] for name in tables if name in known), None)
+    words = adapter.vocabulary
+    if own is not None and words.tokenizer is None and words.rows == own.rows:
+        words = replace(words, tokenizer=own.tokenizer)
+    other = own is not None and words.rows != own.rows
+    for said, rows in ((adapter.reference.text, words), (base.text, own)):
+        if other and words.rows > own.rows and tokens_of(rows) is None:
+            expressions.report.add("E2405", span, text=said)
+            return None
+    other &= None not in (tokens_of(words), tokens_of(own))
+    types = {
+        name: TensorType(inventory[name].dtype, extent.type.shape)
+        for name, extent in tables.items()
+        if name in inventory and (other or extent.type.shape == inventory[name].shape)
+    }  # fmt: skip
+    origins: dict[str, Pick | Fresh] = {name: Pick(0, name) for name in inventory}
+    origins |= {name: Fresh(partial(_stored, tables[name])) for name in types}
+    made = replace(inventory, tensors={**inventory.tensors, **types})
+    term = Term(
+        "resized", (base.term,), {"reference": adapter.reference, "words": words}, span,
+        base.term.mass, expressions.terms.seed, donor=base.term, inventory=made,
+        layout=Layout(made, origins),
+    )  # fmt: skip
+    return Input(term, base.span)
+
+
+def _stored(extent: Extent, context: Context, key: bytes) -> Block:
+    return load(extent, key, context)

@@ -14,7 +14,7 @@ from mergelang.tensors import Layering
 
 Checkpoints = Mapping[Reference, Checkpoint]
 
-SAME_LAYERS = ("module", "renamed", "moe", "retokenize")
+SAME_LAYERS = ("module", "renamed", "moe", "retokenize", "resized")
 """Expressions that change names or what is in the layers, and leave them where they are."""
 
 

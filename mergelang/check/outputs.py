@@ -57,6 +57,9 @@ def check_output(
         expressions.report.add("E0813", output.path.span)
         return None
     if term is None or options is None:
+        if term is not None:
+            # What an option might have aligned is not told besides what is wrong with the options.
+            expressions.terms.vocabularies.refuse(term)
         return None
     if term.inventory is not None and term.inventory.sparse:
         expressions.report.add("E2208", output.value.span, text=output.value.span.text)
@@ -72,6 +75,7 @@ def check_output(
         one = Input(term, output.value.span)
         term = retokenize(one, wanted, vocabularies, expressions.report, wanted.span)
         if term is None:
+            vocabularies.refuse(one.term)
             return None
     words = vocabularies.one(expressions.report, term, output.value.span)
     if template is not None:

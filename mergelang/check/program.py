@@ -30,6 +30,8 @@ class Term:
         source      none              {"reference": Reference}
         lora        none              {"reference": Reference}  (of an adapter)
         adapted     base              {"reference": Reference}  (of the adapter merged into it)
+        resized     base, givers      {"reference": Reference, "words": Vocabulary}  (the base with
+                                      the tables that an adapter holds whole)
         add, sub    left, right       {}
         scale       one               {"by": Schedule}        (`x * t`, `t * x`, `x / t`, `-x`)
         as_model    one               {}

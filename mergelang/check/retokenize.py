@@ -4,10 +4,11 @@ The terms of the expression are made anew over aligned leaves; their tables have
 else is as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 from mergelang.check.alignment import Alignment, Rule
 from mergelang.check.program import Term, walk
@@ -15,8 +16,9 @@ from mergelang.check.report import Report
 from mergelang.check.schedule import ZERO
 from mergelang.check.suggest import listed
 from mergelang.check.terms import Input
-from mergelang.check.vocabularies import Vocabularies
+from mergelang.check.vocabularies import LEAVES, Vocabularies, made_tables
 from mergelang.check.wish import Wish
+from mergelang.models.adapter import Saved
 from mergelang.models.target import renumbered, target_of
 from mergelang.models.vocabulary import Vocabulary, is_embedding, is_head
 from mergelang.ops.expr import Context, Value
@@ -35,7 +37,7 @@ def retokenize(
     Where the models were not looked at, a term that says no more than that it is so.
     """
     term = one.term
-    if term.inventory is None:
+    if any(each.inventory is None for each in (term, *_asked(wish))):
         inputs = tuple(dict.fromkeys((term, *(each.term for each in wish.of))))
         return Term("retokenize", inputs, {}, span, term.mass, term.seed, donor=term)
     merged = {each.options["reference"]: each for each in vocabularies.sources(term)}
@@ -51,23 +53,15 @@ def retokenize(
     for each in _parts(term, vocabularies, "retokenize"):
         report.add("E2410", span, each.span)
         return None
-    tables = {_end(name) for leaf in leaves.values() for name in vocabularies.tables(leaf)}
-    for adapter in _parts(term, vocabularies, "lora", "adapted"):
-        parts = vocabularies.checkpoint(adapter).parts
-        touched = [each for each in parts if _end(each) in tables]
-        if touched:
-            text = adapter.options["reference"].text
-            report.add("E2420", span, adapter.span, text=text, name=touched[0])
-            return None
     rules = ready.rules(wish)
     base = ready.base(wish, term)
     if rules is None or (wish.base is not None and base is None):
         return None
     order: dict[int, tuple[Term, Vocabulary]] = {}
     for leaf in merged.values():
-        words = vocabularies.checkpoint(leaf).vocabulary
+        words = vocabularies.words(leaf)
         if words is not None:
-            order[id(words)] = (leaf, words)
+            order[id(words)] = (_giver(leaf, vocabularies), words)
     count = len(order)
     for source in (*ready.sources, *donors.values()):
         words = vocabularies.checkpoint(source).vocabulary
@@ -88,17 +82,30 @@ def retokenize(
         },
     }  # fmt: skip
     givers = [source for source, _ in order.values()]
-    made: dict[object, Term] = {}
+    alignments = {
+        id(words): Alignment(own=number, **common)
+        for number, (_, words) in enumerate(order.values())
+    }
+    if _moved(term, alignments, leaves.values(), vocabularies, report, span):
+        return None
+    made: dict[object, Aligned] = {}
     for leaf in leaves.values():
-        words = vocabularies.checkpoint(leaf).vocabulary
+        words = vocabularies.words(leaf)
         if words is None:
             continue
-        alignment = Alignment(own=places.index(id(words)), **common)
-        aligned = _aligned(leaf, alignment, givers, vocabularies, report, span)
+        aligned = _aligned(leaf, alignments[id(words)], givers, vocabularies, report, span)
         if aligned is None:
             return None
         made[leaf.options["reference"]] = aligned
     return _over(term, made, vocabularies)
+
+
+def _asked(wish: Wish) -> Iterator[Term]:
+    """The models that a wish names."""
+    rows = (each.model for each in wish.tokens.values())
+    for each in (*wish.of, wish.base, *rows):
+        if each is not None:
+            yield each.term
 
 
 class _Ready:
@@ -112,6 +119,9 @@ class _Ready:
         """The vocabulary of a model that is named in a wish."""
         source = self._vocabularies.donor(one.term)
         words = self._vocabularies.checkpoint(source).vocabulary
+        if source.op == "lora" and words is None:
+            self._report.add("E2421", one.span, text=one.text)
+            return None
         if words is None or words.tokenizer is None:
             self._report.add("E2405", one.span, text=one.text)
             return None
@@ -120,7 +130,7 @@ class _Ready:
 
     def leaf(self, leaf: Term) -> bool:
         """Whether a model under the expression can be aligned, or has nothing to align."""
-        words = self._vocabularies.checkpoint(leaf).vocabulary
+        words = self._vocabularies.words(leaf)
         if words is None:
             return True
         if words.tokenizer is None:
@@ -165,7 +175,7 @@ class _Ready:
         found = {
             id(words): words
             for base in _bases(term, self._vocabularies)
-            if (words := self._vocabularies.checkpoint(base).vocabulary) is not None
+            if (words := self._vocabularies.words(base)) is not None
         }
         return next(iter(found.values())) if len(found) == 1 else None
 
@@ -199,22 +209,79 @@ def _bases(term: Term, vocabularies: Vocabularies) -> list[Term]:
     return found
 
 
+def _giver(leaf: Term, vocabularies: Vocabularies) -> Term:
+    """What stands for a leaf where rows are taken of it: the source, or the adapter alone."""
+    if leaf.op == "source":
+        return leaf
+    inventory = vocabularies.checkpoint(leaf).inventory
+    return Term(
+        "lora", (), {"reference": leaf.options["reference"]}, leaf.span, ZERO, leaf.seed,
+        inventory=inventory,
+    )  # fmt: skip
+
+
+def _moved(
+    term: Term, alignments: Mapping[int, Alignment], leaves: Iterable[Term],
+    vocabularies: Vocabularies, report: Report, span: Span,
+) -> bool:  # fmt: skip
+    """Whether an adapter has factors for rows that would be moved, which is reported."""
+    moved = {
+        _end(name) for leaf in leaves for name, words in vocabularies.tables(leaf).items()
+        if not alignments[id(words)].unchanged
+    }  # fmt: skip
+    for adapter in _parts(term, vocabularies, "lora", "adapted"):
+        known = vocabularies.tables(adapter)
+        still = {_end(name) for name, words in known.items() if alignments[id(words)].unchanged}
+        for name, part in vocabularies.checkpoint(adapter).parts.items():
+            if not isinstance(part, Saved) and _end(name) in moved - still:
+                text = adapter.options["reference"].text
+                own = text if name in vocabularies.checkpoint(adapter).tables else None
+                report.add("E2420", span, adapter.span, text=text, name=name, own=own)
+                return True
+    return False
+
+
+class Aligned(NamedTuple):
+    """The tables of a leaf over the rows of the target: their types and how each is made, the
+    terms whose rows they take besides, and the alignment."""
+
+    types: Mapping[str, TensorType]
+    origins: Mapping[str, Fresh]
+    givers: tuple[Term, ...]
+    alignment: Alignment
+    span: Span
+
+    def over(self, leaf: Term, below: Term) -> Term:
+        """The leaf with these tables. `below` is what has its other tensors."""
+        words = self.alignment.vocabularies[self.alignment.own]
+        made = replace(below.inventory, tensors={**below.inventory.tensors, **self.types})
+        origins = {name: Pick(0, name) for name in made.tensors} | self.origins
+        edits = (("with_vocabulary", renumbered(words, self.alignment.target)),)
+        source = leaf.op == "source"
+        return Term(
+            "retokenize" if source else leaf.op, (below, *self.givers),
+            {**({} if source else leaf.options), "alignment": self.alignment},
+            self.span if source else leaf.span, leaf.mass, leaf.seed, donor=below, inventory=made,
+            layout=Layout(made, origins, edits if source else ()),
+        )  # fmt: skip
+
+
 def _aligned(
     leaf: Term, alignment: Alignment, sources: Sequence[Term], vocabularies: Vocabularies,
     report: Report, span: Span,
-) -> Term | None:  # fmt: skip
-    """A source whose tables have the rows of the target."""
+) -> Aligned | None:  # fmt: skip
+    """The tables of a leaf with the rows of the target; None, and reported, where there are
+    none to be had."""
     words = alignment.vocabularies[alignment.own]
     if words.unknown and not alignment.unchanged:
         report.add("E2408", span, leaf.span, text=leaf.name or words.shown,
                    names=listed(words.unknown, 3), rows=f"{words.rows:,}")  # fmt: skip
         return None
     checkpoints = [vocabularies.checkpoint(each) for each in sources]
-    inventory = leaf.inventory
-    tensors = dict(inventory.tensors)
-    origins: dict[str, Pick | Fresh] = {name: Pick(0, name) for name in tensors}
-    for name in words.tensors:
-        kind = tensors[name]
+    types: dict[str, TensorType] = {}
+    origins: dict[str, Fresh] = {}
+    for name in words.tensors if leaf.op == "source" else made_tables(leaf):
+        kind = leaf.inventory[name]
         tables = [
             _counterpart(name, kind, vocabulary, each.inventory)
             for vocabulary, each in zip(alignment.vocabularies, checkpoints, strict=True)
@@ -225,20 +292,14 @@ def _aligned(
                 lacking = alignment.vocabularies[rule.model].shown
                 report.add("E2409", span, text=lacking, token=text, name=name)
                 return None
-        tensors[name] = TensorType(kind.dtype, with_rows(kind.shape, alignment.target.rows))
+        types[name] = TensorType(kind.dtype, with_rows(kind.shape, alignment.target.rows))
         extents = [
-            None if table is None else _upright(each.extents[table])
+            None if table is None else _upright(each.table(table))
             for each, table in zip(checkpoints, tables, strict=True)
         ]
         origins[name] = Fresh(partial(_table, alignment, there, extents))
-    made = replace(inventory, tensors=tensors)
     givers = {i for each in alignment.taken.values() for i in each} - {alignment.own}
-    inputs = (leaf, *(sources[i] for i in sorted(givers)))
-    return Term(
-        "retokenize", inputs, {"alignment": alignment}, span, leaf.mass, leaf.seed, donor=leaf,
-        inventory=made,
-        layout=Layout(made, origins, (("with_vocabulary", renumbered(words, alignment.target)),)),
-    )  # fmt: skip
+    return Aligned(types, origins, tuple(sources[i] for i in sorted(givers)), alignment, span)
 
 
 def _upright(table: Extent) -> Extent:
@@ -279,7 +340,7 @@ def _table(
     return padded(table, bands, alignment.target.size) if bands else table
 
 
-def _over(term: Term, made: Mapping[object, Term], vocabularies: Vocabularies) -> Term:
+def _over(term: Term, made: Mapping[object, Aligned], vocabularies: Vocabularies) -> Term:
     """The term over aligned sources. Notes the copies that it makes."""
     new: dict[int, Term] = {}
     stack = [term]
@@ -304,10 +365,12 @@ def _over(term: Term, made: Mapping[object, Term], vocabularies: Vocabularies) -
 
 
 def _copy(
-    term: Term, new: Mapping[int, Term], made: Mapping[object, Term], vocabularies: Vocabularies
+    term: Term, new: Mapping[int, Term], made: Mapping[object, Aligned], vocabularies: Vocabularies
 ) -> Term:
-    if term.op == "source":
-        return made.get(term.options["reference"], term)
+    if term.op in LEAVES:
+        aligned = made.get(term.options["reference"])
+        below = term if term.op == "source" else new[id(term.inputs[0])]
+        return term if aligned is None else aligned.over(term, below)
     if term.op in ("retokenize", "lora"):
         return term
     inputs = tuple(new[id(each)] for each in term.inputs)

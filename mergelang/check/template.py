@@ -9,6 +9,7 @@ from mergelang.check.program import Term
 from mergelang.check.suggest import listed, nearest
 from mergelang.check.value import Unknown, describe
 from mergelang.check.vocabularies import Vocabularies, tokens_of
+from mergelang.check.wish import source
 from mergelang.errors import InputError
 from mergelang.lang import ast
 from mergelang.models.chat import FORMATS, template_of
@@ -61,7 +62,7 @@ def chat_template(
 
 
 def _taken(expr: ast.Expr, expressions: "Expressions") -> str | None:
-    term = expressions.model(expr)
+    term = source(expr, expressions)
     if term is None:
         return None
     if term.inventory is None:
@@ -124,7 +125,7 @@ def settled(
 
 
 def _templates(term: Term, vocabularies: Vocabularies) -> Iterable[str]:
-    for source in vocabularies.sources(term):
-        found = template_of(vocabularies.checkpoint(source).sidecars)
+    for each in vocabularies.sources(term):
+        found = template_of(vocabularies.checkpoint(each).sidecars)
         if found:
             yield found.strip()

@@ -72,11 +72,13 @@ class Terms:
         )
 
     def adapted(
-        self, base: Input, adapter: Reference, inventory: Inventory | None, span: Span
-    ) -> Term:
-        """What an adapter makes of its base, less the base."""
+        self, base: Input, whole: Input, adapter: Reference, inventory: Inventory | None,
+        span: Span,
+    ) -> Term:  # fmt: skip
+        """What an adapter makes of its base, less the base. `whole` is the base with the tables
+        that the adapter holds whole."""
         delta = self.naming.under(self.lora(adapter, inventory, span), base.term.inventory)
-        fit = self._same((base, Input(delta, span)), 0, span)
+        fit = self._same((whole, Input(delta, span)), 0, span)
 
         def apply(one: Term) -> Term:
             return Term(
@@ -84,10 +86,12 @@ class Terms:
                 donor=base.term, inventory=fit and one.inventory,
             )  # fmt: skip
 
-        model = within_names(base.term, delta, apply)
-        return Term(
+        model = within_names(whole.term, delta, apply)
+        made = Term(
             "sub", (model, base.term), {}, span, ZERO, self.seed, donor=base.term, inventory=fit
         )  # fmt: skip
+        self.vocabularies.meet(made, (base, Input(model, span)))
+        return made
 
     def sum(self, op: str, left: Input, right: Input, span: Span) -> Term:
         """`left + right` or `left - right`; `op` is the sign."""
@@ -363,11 +367,14 @@ class Terms:
         shape = first.term.inventory[name].shape
         each = next(each for each in inputs if each.term.inventory[name].shape != shape)
         more = len(fit.mismatched) - 1
+        alone = next((one.term for one in inputs if one.term.op == "lora"), None)
+        adapter = alone and alone.options["reference"].text
         self.report.add(
             "E0702", each.span, first.span, name=name, first=first.text, other=each.text,
             wanted=list(shape), got=list(each.term.inventory[name].shape),
             more=f" ({counted(more, 'more tensor')} like it)" if more else "",
-            call=first.text if call else None, algebra=None if call else first.text,
+            call=first.text if call else None, algebra=None if call or adapter else first.text,
+            adapter=adapter,
         )  # fmt: skip
 
     def _matched(

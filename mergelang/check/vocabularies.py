@@ -16,7 +16,7 @@ from mergelang.models.reference import Reference
 from mergelang.models.target import Target
 from mergelang.models.tokenizer import Tokenizer
 from mergelang.models.vocabulary import Vocabulary
-from mergelang.ops.layout import Pick
+from mergelang.ops.layout import Fresh, Pick
 from mergelang.source import Span
 from mergelang.tensors import row_of
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mergelang.check.terms import Input
 
 Words: TypeAlias = Vocabulary | Target
+
+LEAVES = ("source", "resized")
+"""Terms with tables that are stored."""
 
 
 class Vocabularies:
@@ -37,29 +40,35 @@ class Vocabularies:
         self._same: dict[tuple[int, int], bool] = {}
         self.aligned: dict[int, tuple[Term, Term]] = {}
         """Terms of which an aligned copy was made, each with its copy, by their ids."""
+        self._refused: set[int] = set()
 
     def of(self, reference: Reference) -> Vocabulary | None:
         """That of a source."""
         return self._checkpoints[reference].vocabulary
 
     def checkpoint(self, term: Term) -> Checkpoint:
-        """The model of a source."""
+        """The model of a source, the adapter of a `lora` or of what it gives tables."""
         return self._checkpoints[term.options["reference"]]
 
+    def words(self, leaf: Term) -> Vocabulary | None:
+        """What the rows stand for that a source has, or an adapter that gives it tables."""
+        return leaf.options["words"] if leaf.op == "resized" else self.checkpoint(leaf).vocabulary
+
     def donor(self, term: Term) -> Term:
-        """The source at the end of the chain of a term's donors."""
-        while term.op != "source":
+        """The source at the end of the chain of a term's donors; of an adapter alone itself."""
+        while term.op not in ("source", "lora"):
             term = term.donor or term.inputs[0]
         return term
 
     def sources(self, term: Term) -> list[Term]:
-        """The sources under a term, each model once, in the order of the text."""
+        """The sources under a term, each model once, in the order of the text; and of adapters
+        that hold whole tables the terms which these are put into."""
         def below(each: Term) -> tuple[Term, ...]:
             return self.below(each)[: 1 if each.op == "retokenize" else None]
 
         found: dict[Reference, Term] = {}
         for each in walk(term, below):
-            if each.op == "source":
+            if each.op in LEAVES:
                 found.setdefault(each.options["reference"], each)
         return list(found.values())
 
@@ -106,6 +115,9 @@ class Vocabularies:
             names = alignment.vocabularies[alignment.own].tensors
             return dict.fromkeys(names, alignment.target)
         inputs = [self._tables[id(each)][1] for each in self.below(term)]
+        if term.op == "resized":
+            tables = made_tables(term)
+            return {**inputs[0], **dict.fromkeys(tables, term.options["words"])}
         if term.layout is not None:
             return {
                 name: inputs[origin.input][origin.name]
@@ -154,12 +166,18 @@ class Vocabularies:
             self._same[key] = one.same(other)
         return not self._same[key]
 
+    def refuse(self, term: Term) -> None:
+        """Notes that a term was to be aligned, and that why it cannot be is told already."""
+        self._refused |= self._under([term])
+
     def report(self, report: "Report", roots: Iterable[Term]) -> None:
         """Tells where different vocabularies meet, in what is not aligned before it is written."""
         used = self._under(roots)
         told: set[int] = set()
         for term, inputs in self._met.values():
             if id(term) in self.aligned and id(term) not in used:
+                continue
+            if id(term) in self._refused:
                 continue
             answered = "mismatch" in term.policy or (told and told & self._under([term]))
             if not answered and self._look(report, inputs):
@@ -207,7 +225,9 @@ class Vocabularies:
         for term in terms:
             for source in self.sources(term):
                 reference = source.options["reference"]
-                found.setdefault(reference, source.name or f'"{reference.text}"')
+                text = f'"{reference.text}"'
+                adapter = source.op == "resized"
+                found.setdefault(reference, f"lora({text})" if adapter else source.name or text)
         return list(found.values())
 
     def foreign(self, term: Term, words: Words | None) -> Words | None:
@@ -232,6 +252,11 @@ class Vocabularies:
                 )  # fmt: skip
                 return None
         return next(iter(tables.values()), None)
+
+
+def made_tables(term: Term) -> list[str]:
+    """The tables of a `resized` term that are the adapter's."""
+    return [name for name, origin in term.layout.origins.items() if isinstance(origin, Fresh)]
 
 
 def difference(one: Words, other: Words, first: str, second: str) -> str:

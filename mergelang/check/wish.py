@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mergelang.check import adapters
 from mergelang.check.program import Term
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Unknown, describe, exactly
@@ -117,6 +118,15 @@ def _token(expr: ast.Expr, expressions: "Expressions") -> TokenWish | None:
     return None
 
 
+def source(expr: ast.Expr, expressions: "Expressions") -> Term | None:
+    """A model, or the adapter of `lora("SOURCE")`, whose tokenizer or template is meant; None, and
+    reported, for anything else."""
+    match expr:
+        case ast.Call(ast.Name("lora")):
+            return adapters.named(expr, expressions)
+    return expressions.model(expr)
+
+
 def rows(expr: ast.Expr, expressions: "Expressions") -> int | None:
     """The whole number of `pad_vocab:`; None, and reported, for anything else."""
     value = expressions.value(expr)
@@ -130,5 +140,5 @@ def rows(expr: ast.Expr, expressions: "Expressions") -> int | None:
 
 
 def _model(expr: ast.Expr, expressions: "Expressions") -> Input | None:
-    term: Term | None = expressions.model(expr)
+    term = source(expr, expressions)
     return None if term is None else Input(term, expr.span)

@@ -99,6 +99,8 @@ def inputs_of(node: Node, graph: Graph) -> list[tuple[Node, str]]:
         return [(each, "" if by == ONE else schedule_text(by)) for each, by in parts.items()]
     if node.op == "patch":
         return [*inputs_of(node.inputs[0], graph), (node.inputs[1], "from")]
+    if node.op in ("adapted", "renamed") and node.inputs[0].op == "resized":
+        return [(node.inputs[0].inputs[0], "")]
     return [(each, "") for each in node.inputs]
 
 

@@ -116,7 +116,7 @@ def _key(term: Term, inputs: list[bytes]) -> bytes:
             return structure("add", *inputs)
         case "sub" | "scale":
             return structure(term.op, *inputs)
-        case "as_model" | "renamed":
+        case "as_model" | "renamed" | "resized":
             return inputs[0]
         case "module" | "graft":
             return structure(term.op, *inputs, *term.options["words"])

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 class Node:
     """One model-valued operation.
 
-    `op`: source | lora | adapted | affine | slice | module | graft | renamed | match | patch | an
-    operator's name. `attrs` are sorted pairs of name and hashable value (Schedules, words, tuples):
+    `op`: source | lora | adapted | resized | affine | slice | module | graft | renamed | match |
+    patch | retokenize | an operator's name. `attrs` are sorted pairs of name and hashable value
+    (Schedules, words, tuples):
 
         source      reference
         lora        reference, of an adapter: what it adds
         adapted     reference, of an adapter: what it makes of the input
+        resized     reference, of an adapter: the first input with the tables that it holds whole,
+                    `words`: what their rows stand for
         affine      coefficients, points, mass: `sum of coefficient_i * input_i`, with one Schedule
                     for each input and whether it is a point rather than a delta, so the algebra of
                     a recipe is one node however it was written; `mass` is that of the sum

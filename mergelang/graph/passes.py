@@ -14,7 +14,7 @@ from mergelang.lang import ast
 from mergelang.ops.registry import operators
 from mergelang.tensors import Inventory
 
-CHOOSING = ("match", "patch", "slice", "retokenize", "module", "graft", "renamed")
+CHOOSING = ("match", "patch", "slice", "retokenize", "resized", "module", "graft", "renamed")
 """What takes tensors as they are from its inputs, under whatever names."""
 
 Rule = Callable[[Interner, Node, tuple[Node, ...]], Node]

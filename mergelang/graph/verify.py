@@ -77,7 +77,7 @@ def _arity(node: Node) -> str | None:
             least, most = 2, None
         case "patch":
             least, most = 2, 2
-        case "retokenize":
+        case "retokenize" | "resized":
             least, most = 1, None
         case "match":
             least = most = len(node["patterns"])

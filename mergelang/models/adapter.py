@@ -18,6 +18,9 @@ from mergelang.models.checkpoint import Checkpoint, sound_extents
 from mergelang.models.hub import Hub
 from mergelang.models.reference import Reference
 from mergelang.models.roles import roles_of
+from mergelang.models.sidecars import sidecars_of
+from mergelang.models.tokenizer import tokenizer_of
+from mergelang.models.vocabulary import Vocabulary, is_embedding, is_head
 from mergelang.models.weights import fetched, folder_extents, open_folder
 from mergelang.tensors import MERGEABLE, Extent, Inventory, Layering, TensorType
 
@@ -113,6 +116,28 @@ class Adapter(Checkpoint):
         roles = {name: roles_of(name) for name in types}
         return Inventory(types, _layering(types), roles, sparse=True)
 
+    @cached_property
+    def tables(self) -> Mapping[str, Extent]:
+        """The whole tables it holds that have a row for each token, by names as in `parts`."""
+        found = {
+            name: part.saved if isinstance(part, Saved) else getattr(part, "base", None)
+            for name, part in self.parts.items() if is_embedding(name) or is_head(name)
+        }  # fmt: skip
+        return {name: extent for name, extent in found.items() if extent is not None}
+
+    def table(self, name: str) -> Extent:
+        return self.tables[name]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the rows of its whole tables stand for; None where it has none."""
+        if not self.tables:
+            return None
+        rows = next(iter(self.tables.values())).type.shape[0]
+        shown = self.reference.text
+        tokenizer = tokenizer_of(self.sidecars, shown)
+        return Vocabulary(rows, tuple(self.tables), (), tokenizer, shown)
+
     @property
     def needs_base(self) -> tuple[str, str] | None:
         """A tensor that is no difference without its base, and why; None where all are."""
@@ -146,8 +171,8 @@ def open_adapter(
     parts = dict(_parts(extents, config, shown))
     if not parts:
         raise InputError("E2201", path=shown, what=f"has no tensor in its {weights}")
-    files = (path / weights,)
-    return Adapter(reference, path, files, extents, config, (), folder.snapshot, parts)
+    files, beside = (path / weights,), sidecars_of(path)
+    return Adapter(reference, path, files, extents, config, beside, folder.snapshot, parts)
 
 
 def _config(folder: Path, shown: str) -> Mapping[str, Any]:
@@ -183,6 +208,9 @@ def _parts(
         if found:
             module, kind = found["module"], found["kind"] or found["other"]
             modules.setdefault(module, {})[kind] = (stored, extent)
+        elif ".original_module." in name:
+            # Saved beside it: what the module was before training.
+            continue
         elif "token_adapter." in name:
             raise InputError("E2202", path=shown, what=BEYOND["trainable_token_indices"])
         else:

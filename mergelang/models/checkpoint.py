@@ -54,6 +54,10 @@ class Checkpoint:
         layering = layering_of(types, self.config)
         return Inventory(types, layering, roles(types, layering, self.config), self.architecture)
 
+    def table(self, name: str) -> Extent:
+        """Where a tensor of `vocabulary` lies."""
+        return self.extents[name]
+
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
         """What the rows of its embeddings stand for; None where it has none."""

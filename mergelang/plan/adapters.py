@@ -13,14 +13,17 @@ def added_by(part: Part, key: bytes, context: Context) -> Value:
     return delta(part.left, part.right, part.turned, part.scale, key, context)
 
 
-def merged(base: Value, part: Part, key: bytes) -> Value:
-    """What a part makes of its base, as `merge_and_unload` of peft does."""
+def merged(base: Value, part: Part, key: bytes, placed: bool) -> Value:
+    """What a part makes of its base, as `merge_and_unload` of peft does.
+
+    `placed`: the whole tensor that the part holds stands in the base already.
+    """
     context = base.context
     if isinstance(part, Offset):
         return base + added_by(part, key, context)
     if not isinstance(part, LowRank):
-        return load(part.saved, key, context)
-    if part.base is not None:
+        return base if placed else load(part.saved, key, context)
+    if part.base is not None and not placed:
         base = load(part.base, key, context)
     result = base + delta(part.left, part.right, part.turned, part.scale, key, context)
     if part.magnitude is None:

@@ -86,10 +86,11 @@ class Lowering:
                 result = added_by(part, node.key, context)
             case "adapted":
                 base = self.value(node.inputs[0], name)
-                part = self._checkpoints[node["reference"]].parts.get(name)
+                adapter = self._checkpoints[node["reference"]]
+                part = adapter.parts.get(name)
                 if part is None:
                     return base
-                result = merged(base, part, node.key)
+                result = merged(base, part, node.key, name in adapter.tables)
             case "match":
                 return self.value(node.inputs[arm_of(node, place)], name, within)
             case "patch":

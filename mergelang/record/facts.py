@@ -25,7 +25,7 @@ Facts = dict[Name, str]
 LONGEST = 300
 """Characters of a value that is not replaced by its digest."""
 
-STRUCTURE = frozenset({"reference", "low", "high", "patterns", "names"})
+STRUCTURE = frozenset({"reference", "low", "high", "patterns", "names", "words"})
 """Options that a node's text shows already, or that its sources make."""
 
 
@@ -101,7 +101,7 @@ class _Texts:
                 inner = inputs[0][1]
                 bare = id(inner) in self.names or self.parts(inner)[0] not in ("add", "sub")
                 return f"by * {texts[0] if bare else f'({texts[0]})'}"
-            case "renamed":
+            case "renamed" | "resized":
                 return texts[0]
             case "slice":
                 low, high = options["low"], options["high"]

@@ -28,6 +28,7 @@ right:  let x = mean(small, large, missing: from(large))
         related=("{wanted}",),
         help=(
             "say whose to take: `mismatch: from({call})`",
+            'name the model that it was trained on: `lora("{adapter}", base: x)`',
             "a call can say whose to take: `linear({algebra}, ..., mismatch: from({algebra}))`",
         ),
         explain="""\

@@ -67,7 +67,10 @@ right:  output "out" = x { tokenizer: from(a), pad_vocab: 64 }
         "`{text}` comes without a tokenizer, so nobody knows what its rows stand for",
         label="has to be aligned",
         related=("no tokenizer.json, vocab.json, vocab.txt or tokenizer.model beside it",),
-        help=("put the tokenizer files of the model that it was made from into its folder",),
+        help=(
+            "put the tokenizer files of the model that it was made from, or with which it was "
+            "trained, into its folder",
+        ),
         explain="""\
 Rows are aligned by the tokens that they stand for, which the tokenizer of each model says:
 tokenizer.json, vocab.json, vocab.txt or tokenizer.model. A fine-tune saved without its tokenizer
@@ -259,13 +262,35 @@ right:  output "out" = stack(base[..2], chat[2..]) { tokenizer: union(base, chat
 """,
     ),
     "E2420": Kind(
-        "the adapter `{text}` changes {name}, whose rows are to be aligned",
+        "the adapter `{text}` changes {name}, whose rows are to be moved",
         label="aligns the tables of stored models",
         related=("this adapter",),
-        help=("add the adapter to its base in a recipe of its own, and use the result here",),
+        help=(
+            "add the adapter to its base in a recipe of its own, and use the result here",
+            'it brings tokens: its output has the option `tokenizer: from(lora("{own}"))`',
+        ),
         explain="""\
-Rows are aligned as they are stored. An adapter that changes the embedding or the head has no such
-table of its own: its rows come to be only when it is added to its base.
+Rows are aligned as they are stored. Where an adapter has factors for the embedding or the head, its
+rows come to be only when it is added to its base. Tables that it holds whole (`modules_to_save`)
+are aligned like those of a model.
+
+wrong:  output "out" = base + lora("head") { tokenizer: union(base, chat) }
+
+right:  output "out" = base + lora("adapter") { tokenizer: union(base, chat) }
+""",
+    ),
+    "E2421": Kind(
+        "`{text}` says of no token where its row is: the adapter holds no table of them whole",
+        label="no vocabulary of its own",
+        help=("it has that of the model that it was trained on: `from(base)`",),
+        explain="""\
+An adapter that was trained with new tokens holds the embedding and the head whole, with a row for
+each token of its tokenizer, and `from(lora("./a"))` is that vocabulary. Without them it changes a
+model whose tokens stay as they are.
+
+wrong:  output "out" = base { tokenizer: from(lora("adapter")) }
+
+right:  output "out" = base + lora("grown", base: base) { tokenizer: from(lora("grown")) }
 """,
     ),
     "W2401": Kind(

@@ -1,0 +1,131 @@
+"""Adapters that were trained with more tokens than their base has: they hold tables of their own,
+and bring the tokenizer that counts their rows."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from mergelang.api import load
+from tests.checkpoints import write_tokenizer
+from tests.test_adapters import assert_equal_to_rounding, llama, result, trained
+
+WORDS = [f"w{i}" for i in range(66)]
+NEW = ["<|user|>", "<|end|>", "<|pad|>"]
+WAYS = {
+    "modules saved whole": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "tables saved since they grew": {},
+    "factors": {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+    "DoRA": {"target_modules": ["q_proj", "embed_tokens", "lm_head"], "use_dora": True},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two models of 70 tokens, every weight random."""
+    for seed, name in enumerate(("base", "other")):
+        torch.manual_seed(seed)
+        model = llama()
+        with torch.no_grad():
+            for each in model.parameters():
+                each.normal_(std=0.3)
+        model.save_pretrained(tmp_path / name)
+        write_tokenizer(tmp_path / name, WORDS)
+    return tmp_path
+
+
+def resized(folder):
+    """The base as somebody has it before training with three tokens more."""
+    torch.manual_seed(7)
+    model = LlamaForCausalLM.from_pretrained(folder / "base")
+    model.resize_token_embeddings(73, mean_resizing=False)
+    return model
+
+
+def adapter(folder, way="modules saved whole", name="a", new=NEW):
+    made = trained(resized(folder), folder / name, **{"target_modules": ["q_proj"], **WAYS[way]})
+    tokenizer = AutoTokenizer.from_pretrained(folder / "base")
+    tokenizer.add_tokens(new, special_tokens=True)
+    tokenizer.chat_template = "{{ messages }}"
+    tokenizer.save_pretrained(made)
+    return made
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_what_peft_makes_of_the_resized_base(folder, way):
+    made = adapter(folder, way)
+    found = result(
+        folder,
+        'model base = "base"\n'
+        'output "out" = base + lora("a", base: base) { tokenizer: from(lora("a")) }\n',
+    )
+    assert_equal_to_rounding(found, lambda: resized(folder), made)
+    assert json.loads((folder / "out" / "config.json").read_text())["vocab_size"] == 73
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out")
+    assert tokenizer.convert_tokens_to_ids(NEW) == [70, 71, 72]
+    assert tokenizer.chat_template == "{{ messages }}"
+    _, told = LlamaForCausalLM.from_pretrained(folder / "out", output_loading_info=True)
+    assert not any(told.values())
+
+
+def test_a_share_of_it_meets_models_that_lack_its_tokens(folder):
+    """Each row goes to its token, whatever the order; new ones are the adapter's."""
+    made = adapter(folder, new=NEW[::-1])
+    found = result(
+        folder,
+        'model base = "base"\nmodel other = "other"\n'
+        'output "out" = base + 0.5 * lora("a", base: base) + 0.25 * (other - base) {\n'
+        f'  tokenizer: union(base, lora("a")), tokens: {{ "{NEW[0]}": zero }}, pad_vocab: 8\n}}\n',
+    )
+    whole = PeftModel.from_pretrained(resized(folder), made).merge_and_unload().state_dict()
+    base, other = (load_file(folder / each / "model.safetensors") for each in ("base", "other"))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert found[name].shape == (80, 32)
+        mixed = 0.25 * base[name] + 0.5 * whole[name][:70] + 0.25 * other[name]
+        assert torch.allclose(found[name][:70], mixed, atol=1e-6)
+        # Of the two that are taken from the adapter all have the same row; the third is zero where
+        # it is lacking.
+        assert torch.equal(found[name][70:72], whole[name][70:72])
+        assert torch.allclose(found[name][72], 0.5 * whole[name][72], atol=1e-6)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    mixed = 0.25 * base[name] + 0.5 * whole[name] + 0.25 * other[name]
+    assert torch.allclose(found[name], mixed, atol=1e-6)
+
+
+def test_two_of_them_with_other_tokens_each_become_one_model(folder):
+    adapter(folder, new=NEW[:1], name="a")
+    adapter(folder, new=NEW[1:2], name="b")
+    recipe = (
+        'model base = "base"\nlet x = ties(lora("a", base: base), lora("b", base: base))\n'
+        'output "out" = base + x { tokenizer: union(base, lora("a"), lora("b")) }\n'
+    )
+    result(folder, recipe)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "out")
+    assert tokenizer.convert_tokens_to_ids(NEW[:2]) == [70, 71]
+    assert "new, from b: `<|end|>`" in str(load(folder / "x.merge").plan(fresh=True))
+
+
+def test_its_chat_template_is_named_alone(folder):
+    adapter(folder)
+    result(
+        folder,
+        'model base = "base"\n'
+        'output "out" = base { tokenizer: from(base), chat_template: from(lora("a")) }\n',
+    )
+    assert (folder / "out" / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+@pytest.mark.parametrize("option", ["", "{ tokenizer: from(base), pad_vocab: 8 }"])
+def test_tables_of_as_many_tokens_have_those_of_the_base(folder, option):
+    """An adapter without a tokenizer was trained with that of its base."""
+    model = LlamaForCausalLM.from_pretrained(folder / "base")
+    made = trained(model, folder / "a", target_modules=["q_proj"], modules_to_save=["lm_head"])
+    found = result(
+        folder, f'model base = "base"\noutput "out" = base + lora("a", base: base) {option}\n'
+    )
+    expected = load_file(made / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
+    assert torch.equal(found["lm_head.weight"][:70], expected)
+    assert len(found["lm_head.weight"]) == (72 if option else 70)
