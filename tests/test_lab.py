@@ -146,9 +146,14 @@ def test_the_mixture_of_the_lab_is_made_and_its_router_measured(brief, tmp_path,
         assert len(by_task[task.name]) == len(mixture.EXPERTS)
         assert sum(by_task[task.name]) == pytest.approx(1)
         assert max(by_task[task.name]) <= 1 - 1 / 1000  # two of four work on each token
-    right = {name: {"math": 0.5, "text": 0.25} for name in ("math", "text", "mixture")}
-    assert mixture.table(right, by_task).row_count == len(TASKS)
-    assert (folder / "base").is_dir()
+    monkeypatch.setattr(mixture, "PARTS", tmp_path / "out" / "beyonder-parts.merge")
+    monkeypatch.setattr(mixture, "MODELS", tmp_path / "lab" / "models")
+    mergelang.load(mixture.write_parts()).run()
+    folders = mixture.alone()
+    assert list(folders) == [*mixture.EXPERTS, "common"] and folders["math"] == folder / "math"
+    right = {name: score(each, count=2) for name, each in folders.items()}
+    drawn = mixture.table(right | {"mixture": {"math": 0.5, "text": 0.25}}, by_task)
+    assert drawn.row_count == len(mixture.EXPERTS) + 2
 
 
 def test_no_prompt_of_the_mixture_is_held_out_material():
