@@ -7,6 +7,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from mergelang.errors import RecipeError
+from tests.checkpoints import write_adapter
 from tests.test_adapters import assert_equal_to_rounding, load_text, result, trained
 from tests.zoo import KINDS, load
 
@@ -83,6 +84,55 @@ def test_names_inside_transformers_are_those_on_disk(name, tiny, tmp_path):
         assert found.keys() == names
         found = load(kind, tmp_path / "out").state_dict()
         assert_equal_to_rounding(found, lambda: load(kind, folder), adapter)
+
+
+INSIDE = r".*language_model.*\.(q_proj|down_proj)"
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("settings", [
+    {}, {"use_dora": True}, {"modules_to_save": ["lm_head"]},
+], ids=["plain", "DoRA", "head saved whole"])  # fmt: skip
+def test_an_adapter_of_the_whole_is_one_of_the_module_that_it_changes(
+    name, settings, tiny, tmp_path
+):
+    """Trained on a vision-language model, used on the language model inside it."""
+    kind, folder = KINDS[name], tiny(name) / "a"
+    adapter = trained(load(kind, folder), tmp_path / "a", target_modules=INSIDE, **settings)
+    lines = ['vlm.language_model + lora("a", base: vlm.language_model)']
+    lines += [] if settings else ['vlm.language_model + lora("a")']
+    for line in lines:
+        expr = f"graft(vlm, language_model: {line})"
+        result(tmp_path, f'model vlm = "{folder}"\noutput "out" = {expr}\n')
+        found = load(kind, tmp_path / "out").state_dict()
+        assert_equal_to_rounding(found, lambda: load(kind, folder), adapter)
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+def test_an_adapter_of_the_text_model_is_one_of_the_whole_that_has_it_inside(name, tiny, tmp_path):
+    """Both ways to the same bytes."""
+    folder = tiny(name) / "a"
+    names = [f"model.layers.{layer}.self_attn.q_proj" for layer in range(4)]
+    shapes = {f"{each}.lora_A.weight": (2, 32) for each in names}
+    shapes |= {f"{each}.lora_B.weight": (32, 2) for each in names}
+    write_adapter(tmp_path / "a", modules=(), extra=shapes, seed=5)
+    whole = result(tmp_path, f'model vlm = "{folder}"\noutput "out" = vlm + lora("a")\n')
+    expr = 'graft(vlm, language_model: vlm.language_model + lora("a"))'
+    inside = result(tmp_path, f'model vlm = "{folder}"\noutput "out" = {expr}\n')
+    assert all(torch.equal(whole[key], tensor) for key, tensor in inside.items())
+    before = load_file(folder / "model.safetensors")
+    assert sum(not torch.equal(before[key], tensor) for key, tensor in whole.items()) == 4
+
+
+def test_what_an_adapter_of_the_whole_changes_beside_the_module_is_named(tiny, tmp_path):
+    kind, folder = KINDS["llava"], tiny("llava") / "a"
+    trained(load(kind, folder), tmp_path / "a", target_modules=["q_proj"])
+    recipe = f'model vlm = "{folder}"\nlet x = vlm.language_model + lora("a")\n'
+    with pytest.raises(RecipeError, match="E2206") as told:
+        load_text(tmp_path, recipe).check()
+    text = str(told.value)
+    assert "vision_tower.encoder" in text and "language_model.layers" not in text
+    assert "help: the other 4 fit: is it for a larger model" in text
 
 
 def test_an_adapter_of_more_than_the_model_is_refused_whatever_its_names(tiny, tmp_path):

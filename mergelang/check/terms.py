@@ -19,6 +19,7 @@ from mergelang.check.tensors import Comparisons, Fit, completed, patched
 from mergelang.check.usage import Usage
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.lang import ast
+from mergelang.models.conversions import beyond
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import LayoutError, slice_layers
 from mergelang.ops.registry import operators
@@ -317,10 +318,14 @@ class Terms:
         inventories, strays = completed([each.term.inventory for each in inputs])
         for index, names in strays.items():
             owner = next(each for each in inputs if not each.term.inventory.sparse)
+            model, adapter = owner.term.inventory, inputs[index].term.inventory
+            names = beyond(model, adapter) or names
+            part = len(names) < len(adapter)
             self.report.add(
                 "E2206", inputs[index].span, owner.span, text=inputs[index].text, other=owner.text,
                 tensors=counted(len(names), "tensor"), names=listed(names, 2),
-                like=nearest(names[0], owner.term.inventory),
+                like=None if part else nearest(names[0], model),
+                part=f"{len(adapter) - len(names):,}" if part else None,
             )  # fmt: skip
         if all(new is each.term.inventory for new, each in zip(inventories, inputs, strict=True)):
             return inventories, inputs

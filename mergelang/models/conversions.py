@@ -90,19 +90,38 @@ def names_in(model: Inventory, names: Iterable[str]) -> dict[str, str]:
     """What a model calls the tensors of an adapter that it does not have under their own `names`.
 
     An adapter names them as they were in memory when it was trained: with what stands in front of
-    the names of a model inside another (`transformer.`), or as transformers calls them inside.
+    the names of a model inside another (`transformer.`), as transformers calls them inside, or as
+    they are called in the whole that the model is taken out of (`model.language_model.`).
     Empty unless that accounts for all of them.
     """
-    names = tuple(names)
-    stray = next((name for name in names if name not in model), None)
-    if stray is None:
-        return {}
-    prefixes = PREFIXES.get(model.architecture, {})
-    for rule in (lambda name: _with_prefix(name, prefixes), *_fronts(stray, model)):
-        found = {name: name if name in model else rule(name) for name in names}
-        if _apart(found) and all(new in model for new in found.values()):
+    for found in _tried(model, tuple(names)):
+        if all(new in model for new in found.values()):
             return {name: new for name, new in found.items() if new != name}
     return {}
+
+
+def beyond(model: Inventory, names: Iterable[str]) -> list[str]:
+    """Those of an adapter's names that a model has under no name, where it has the others."""
+    tried = [[name for name, new in found.items() if new not in model]
+             for found in _tried(model, tuple(names))]  # fmt: skip
+    return min(tried, key=len, default=[])
+
+
+def _tried(model: Inventory, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """The names that an adapter's tensors may have in a model, one way after the other."""
+    stray = next((name for name in names if name not in model), None)
+    if stray is None:
+        return
+    prefixes = PREFIXES.get(model.architecture, {})
+    for rule in (lambda name: _with_prefix(name, prefixes), *_fronts(stray, model), _inner):
+        found = {name: name if name in model else rule(name) for name in names}
+        if _apart(found):
+            yield found
+
+
+def _inner(name: str) -> str:
+    """What a model inside another calls a tensor that stands in the whole under this name."""
+    return name.replace(".language_model.", ".", 1)
 
 
 def _fronts(stray: str, model: Inventory) -> Iterator[Callable[[str], str]]:

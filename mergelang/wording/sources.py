@@ -81,7 +81,11 @@ right:  let x = base + 0.8 * lora("./dora", base: base)
         "{tensors} of `{text}` fit nothing in `{other}`: {names}",
         label="an adapter for another model",
         related=("has no such tensor",),
-        help=("the nearest name there is {like}", "use the model that it was trained on"),
+        help=(
+            "the nearest name there is {like}",
+            "the other {part} fit: is it for a larger model, of which this one is a part?",
+            "use the model that it was trained on",
+        ),
         explain="""\
 An adapter names the modules of the model that it was trained on. Where the other model lacks one of
 them, part of the adapter would be lost, so this is an error. Most likely the adapter belongs to a
