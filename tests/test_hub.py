@@ -11,8 +11,9 @@ from mergelang.api import write_lock
 from mergelang.cli.app import main
 from mergelang.models.hub import Hub
 from mergelang.models.reference import HubName, parse_reference
+from mergelang.plan.fetches import fetches
 from mergelang.run import events
-from tests.checkpoints import write_adapter, write_model
+from tests.checkpoints import write_adapter, write_model, write_speakers
 from tests.hub import WEIGHTS, recipe
 
 
@@ -213,3 +214,23 @@ def test_sources_on_the_hub_are_verified_at_the_commit_of_the_record(hub, tmp_pa
     assert "error[E2122]: model.safetensors of the source `hf:org/name` is not what was merged" in (
         capfd.readouterr().err
     )
+
+
+def test_an_adapter_with_tokens_of_its_own_is_planned_before_it_is_fetched(hub, tmp_path):
+    """Its tokenizer is a small file, its tables are seen in the header."""
+    write_speakers(tmp_path)
+    hub.repo("org/grown").commit(tmp_path / "grown")
+    made = recipe(
+        tmp_path, "base",
+        expr='m0 + lora("hf:org/grown", base: m0) { tokenizer: from(lora("hf:org/grown")) }',
+    )  # fmt: skip
+    plan = made.plan()
+    weights = tmp_path / "grown" / "adapter_model.safetensors"
+    assert [each.nbytes for each in fetches(plan)] == [weights.stat().st_size]
+    assert all(ranged for ranged in hub.asked_for("adapter_model.safetensors"))
+    made.run()
+    saved = load_tensors(weights)["base_model.model.lm_head.weight"]
+    assert load_tensors(tmp_path / "out" / WEIGHTS)["lm_head.weight"] == saved
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == (
+        tmp_path / "grown" / "tokenizer.json"
+    ).read_bytes()

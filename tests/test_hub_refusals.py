@@ -131,7 +131,7 @@ def test_what_is_here_is_used_without_the_hub_and_it_is_said(hub, tmp_path):
         "  |\n"
         '1 | model m0 = "hf:org/name"\n'
         f"  |            ^^^^^^^^^^^^^ taken from this machine, commit {commit[:12]}\n"
-        f"help: name a commit, `hf:org/name@{commit[:12]}...`, and nobody has to be asked"
+        f"help: name that commit, `hf:org/name@{commit}`, and nobody has to be asked"
     )
     pinned = recipe(tmp_path, f"hf:org/name@{commit}", "model")
     assert pinned.plan().graph.program.warnings == ()

@@ -253,9 +253,11 @@ class _File:
         """Reports a source that may have moved."""
         origin = opened.origin
         if origin is not None and origin.stale:
+            name = origin.name._replace(revision=origin.commit)
+            inner = f"/{name.subfolder}" if name.subfolder else ""
             self.report.add(
                 "W2221", span, text=opened.reference.text, commit=origin.commit[:12],
-                reason=origin.stale,
+                reason=origin.stale, pinned=f"hf:{name.pinned}{inner}",
             )  # fmt: skip
 
     def _use(self, statement: ast.Use) -> Value:

@@ -140,7 +140,7 @@ The recipe is checked as far as its text tells. `plan` and `run` cannot go on wi
     "W2221": Kind(
         "the Hub could not be asked whether `{text}` has moved: {reason}",
         label="taken from this machine, commit {commit}",
-        help=("name a commit, `hf:org/name@{commit}...`, and nobody has to be asked",),
+        help=("name that commit, `{pinned}`, and nobody has to be asked",),
         explain="""\
 A branch or a tag may have moved since the model was fetched. The copy on this machine is used, as
 the Hub's own tools do when there is no connection.
