@@ -55,15 +55,23 @@ def test_a_merge_loads_whole_and_has_the_logits_of_the_reference(name, tiny, tmp
 def test_layers_are_put_upon_another_and_the_config_says_so(name, tiny, tmp_path):
     kind, folder = zoo.KINDS[name], tiny(name)
     made = run(folder, tmp_path / "out", kind.taller)
-    if kind.taller == zoo.TALLER:
-        a, b = (load_file(folder / each / "model.safetensors") for each in "ab")
-        for key, tensor in made.items():
-            found = NUMBER.search(key)
-            layer = int(found[1]) if found else -1
-            outside = a if re.search(r"embed(?!_out)|wte|wpe", key) else b
-            source = outside if layer < 0 else a if layer < 3 else b
-            before = key if layer < 3 else NUMBER.sub(f".{layer - 1}.", key, count=1)
-            assert torch.equal(tensor, source[before]), key
+    stored = {each: load_file(folder / each / "model.safetensors") for each in "ab"}
+    moved = 0
+    for key, tensor in made.items():
+        found = NUMBER.search(key)
+        tower = next((each for prefix, each in kind.layers if key.startswith(prefix)), "")
+        if found and tower:
+            model, layer = tower.split()[int(found[1])]
+            # T5 has one table of positions for all layers of a side, in the first.
+            layer = 0 if "relative_attention_bias" in key else layer
+            moved += 1
+            assert torch.equal(tensor, stored[model][NUMBER.sub(f".{layer}.", key, count=1)]), key
+        else:
+            assert any(torch.equal(tensor, each[key]) for each in stored.values()), key
+            if kind.taller == zoo.TALLER:
+                first = re.search(r"embed(?!_out)|wte|wpe", key)
+                assert torch.equal(tensor, stored["a" if first else "b"][key]), key
+    assert moved > len(made) / 2
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     for path, count in kind.counts:
         *above, key = path.split(".")
@@ -71,10 +79,21 @@ def test_layers_are_put_upon_another_and_the_config_says_so(name, tiny, tmp_path
         for each in above:
             section = section[each]
         assert section[key] == count
-        if "layer_types" in section:
-            assert len(section["layer_types"]) == count
+    # Lists with an entry for each layer follow their layers, those of the text model's.
+    origins = [int(each[1:]) for each in kind.layers[0][1].split()]
+    for now, was in _sections(config, json.loads((folder / "a" / "config.json").read_text())):
+        if "layer_types" in was:
+            assert now["layer_types"] == [was["layer_types"][layer] for layer in origins]
     model = zoo.load(kind, tmp_path / "out")
     assert torch.isfinite(zoo.logits(model, kind)).all()
+
+
+def _sections(now, was):
+    """Two configs and all that is nested in them, pair by pair."""
+    yield now, was
+    for key, inner in was.items():
+        if isinstance(inner, dict):
+            yield from _sections(now[key], inner)
 
 
 def test_lists_by_layer_and_lists_of_layers_follow_their_layers(tiny, tmp_path):

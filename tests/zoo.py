@@ -36,7 +36,7 @@ class Kind:
     """A model's class, its config, what it is asked, and the expression that makes it taller.
 
     `taller` is of the models `a` and `b`, and gives this many layers, by where the config counts
-    them.
+    them: of each tower `layers` says model and layer that each of its own comes from.
     """
 
     model: str
@@ -44,6 +44,7 @@ class Kind:
     inputs: Callable[[], dict[str, torch.Tensor]] = words
     taller: str = TALLER
     counts: tuple[tuple[str, int], ...] = (("num_hidden_layers", 5),)
+    layers: tuple[tuple[str, str], ...] = (("", "a0 a1 a2 b2 b3"),)
 
 
 def _of(name: str, **settings: Any) -> Callable[[], Any]:
@@ -99,6 +100,7 @@ KINDS = {
         _of("T5", vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=4, num_decoder_layers=3,
             num_heads=4),
         _translated, BOTH, (("num_layers", 2), ("num_decoder_layers", 5)),
+        (("encoder.", "a1 a2"), ("decoder.", "a0 a1 a2 b1 b2")),
     ),
     "whisper": Kind(
         "WhisperForConditionalGeneration",
@@ -107,6 +109,7 @@ KINDS = {
             decoder_ffn_dim=48, num_mel_bins=8, max_source_positions=16, max_target_positions=32,
             pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1),
         _heard, BOTH, (("encoder_layers", 2), ("decoder_layers", 5)),
+        (("model.encoder.", "a1 a2"), ("model.decoder.", "a0 a1 a2 b1 b2")),
     ),
     "mamba": _causal("Mamba", vocab_size=64, hidden_size=32, num_hidden_layers=4, state_size=4),
     "mixtral": _causal("Mixtral", **TEXT, num_local_experts=4),
@@ -128,6 +131,7 @@ KINDS = {
         "graft(a, language_model: stack(a.language_model[..3], b.language_model[2..]), "
         "vision_tower: stack(b.vision_tower, a.vision_tower[1..]))",
         (("text_config.num_hidden_layers", 5), ("vision_config.num_hidden_layers", 5)),
+        (("language_model.", "a0 a1 a2 b2 b3"), ("vision_tower.", "b0 b1 b2 a1 a2")),
     ),
     "qwen2_5_vl": Kind(
         "Qwen2_5_VLForConditionalGeneration",
@@ -142,6 +146,7 @@ KINDS = {
         "graft(a, language_model: stack(a.language_model[..3], b.language_model[2..]), "
         "visual: stack(b.visual, a.visual[1..]))",
         (("text_config.num_hidden_layers", 5), ("vision_config.depth", 5)),
+        (("model.layers.", "a0 a1 a2 b2 b3"), ("visual.blocks.", "b0 b1 b2 a1 a2")),
     ),
     "vit": Kind(
         "ViTForImageClassification",
