@@ -6,6 +6,7 @@ and configs.
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,46 @@ def test_lists_by_layer_and_lists_of_layers_follow_their_layers(tiny, tmp_path):
     assert config["layer_types"] == [full, full, sliding, sliding, sliding]
     config = json.loads((tmp_path / "qwen2_5_vl" / "config.json").read_text())
     assert config["vision_config"]["fullatt_block_indexes"] == [1, 3]
+
+
+WINDOWS = {
+    "gemma2": {}, "gemma3": {"sliding_window_pattern": 3},
+    "qwen3": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+    "qwen2": {},
+}  # fmt: skip
+"""Settings of configs as they are published, which list nothing layer by layer."""
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_what_a_config_leaves_to_the_place_of_a_layer_is_spelled_out(name, tiny, tmp_path):
+    """transformers reckons which layers see all tokens; in a stack they stand elsewhere."""
+    kind = zoo.KINDS[name]
+    for each in "ab":
+        shutil.copytree(tiny(name) / each, tmp_path / each)
+        path = tmp_path / each / "config.json"
+        config = json.loads(path.read_text()) | WINDOWS[name]
+        path.write_text(json.dumps({k: v for k, v in config.items() if "layer_types" not in k}))
+    before = zoo.load(kind, tmp_path / "a").config.layer_types
+    assert len(set(before)) == 2
+    for expression, origins in ((zoo.TALLER, (0, 1, 2, 2, 3)), ("a[1..]", (1, 2, 3))):
+        run(tmp_path, tmp_path / "out", expression)
+        after = zoo.load(kind, tmp_path / "out").config.layer_types
+        assert after == [before[layer] for layer in origins]
+    # Where each layer keeps its place, transformers is left to reckon.
+    run(tmp_path, tmp_path / "out", "a[..3]")
+    assert zoo.load(kind, tmp_path / "out").config.layer_types == before[:3]
+    assert "layer_types" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def test_a_pattern_of_an_unknown_architecture_is_told_where_layers_leave_it(tiny, tmp_path):
+    for each in "ab":
+        shutil.copytree(tiny("llama") / each, tmp_path / each)
+        path = tmp_path / each / "config.json"
+        newest = {"model_type": "newest", "sliding_window_pattern": 2}
+        path.write_text(json.dumps(json.loads(path.read_text()) | newest))
+    with pytest.raises(InputError, match=r"`sliding_window_pattern` in config\.json cannot say"):
+        run(tmp_path, tmp_path / "out", zoo.TALLER)
+    run(tmp_path, tmp_path / "out", "stack(a[..2], b)")
 
 
 def test_dense_layers_among_sparse_ones_are_told_where_the_config_cannot_say_it(tiny, tmp_path):

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 from mergelang.check.program import Term
 from mergelang.errors import InputError
 from mergelang.models import config as edits
+from mergelang.models.attention import spelled_out
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.ops.layout import Pick
@@ -77,10 +78,16 @@ def _listed(
     origins = _origins(term, tower)
     configs = [config_of(each, checkpoints) or {} for each in term.inputs]
     towers = {index: origin[1] for index, origin in _first_of_each(origins)}
-    parts = {i: edits.section(configs[i], towers[i].stated[:-1]) for i in towers}
+    parts = {
+        i: spelled_out(edits.section(configs[i], each.stated[:-1]), each.count)
+        for i, each in towers.items()
+    }  # fmt: skip
     *above, _ = tower.stated or (None,)
     changed = dict(edits.section(config, above))
+    alone = dict(spelled_out(changed, len(origins)))
+    changed |= alone
     part, count = _of_the_donor(term, tower, checkpoints)
+    part = spelled_out(part, count)
     for key in edits.by_layer(part, count):
         if key not in changed:
             continue
@@ -98,6 +105,9 @@ def _listed(
             new for new, (index, _, layer) in enumerate(origins) if layer in held[index]
         ]
     _positions(term, origins, parts, changed)
+    if changed == alone:
+        # What the config says of itself needs no list.
+        return config
     return edits.put(config, above, changed)
 
 
@@ -113,7 +123,8 @@ def _positions(
         changed[key] = leads.index(False) if False in leads else len(leads)
         if any(leads[changed[key] :]):
             raise InputError("E2302", edit=term.op, key=key)
-    for key in edits.PERIODS:
+    unlisted = (key for key, listed in edits.LISTED.items() if not changed.get(listed))
+    for key in (*edits.PERIODS, *unlisted):
         every = changed.get(key)
         if type(every) is int and every > 1:
             for new, (index, _, layer) in enumerate(origins):

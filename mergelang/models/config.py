@@ -45,6 +45,10 @@ PERIODS = (
 """Keys that say that every so many layers one is of another kind."""
 
 
+LISTED = {"sliding_window_pattern": "layer_types", "no_rope_layer_interval": "no_rope_layers"}
+"""More of them, where the config has not the list that says it layer by layer."""
+
+
 def section(config: Config, path: Iterable[str]) -> Config:
     """The part of a config under nested keys; empty where there is none."""
     found = value_at(config, path)

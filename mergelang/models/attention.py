@@ -1,0 +1,43 @@
+"""Which layers attend to all tokens and which to near ones only, where a config does not list it.
+
+transformers reads `layer_types` where a config has that list. Without it each architecture reckons
+by the place of a layer, and published configs often leave it to that. In a model with other layers
+they stand in other places, so the list is spelled out for it. Known are the architectures that are
+named here; of others nothing is said.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+FULL, NEAR = "full_attention", "sliding_attention"
+KEY, PATTERN, GLOBAL = "layer_types", "sliding_window_pattern", "global_attn_every_n_layers"
+
+EVERY = {
+    "gemma2": 2, "gemma3_text": 6, "gemma3n_text": 5, "cohere2": 4, "exaone4": 4, "gpt_oss": 2,
+    "olmo3": 4, "vaultgemma": 2,
+}  # fmt: skip
+"""Every so many layers one attends to all tokens, unless `sliding_window_pattern` says otherwise;
+by `model_type`."""
+
+FROM = frozenset(
+    {"qwen2", "qwen3", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"}
+)
+"""Where `use_sliding_window` is on, layers from `max_window_layers` on attend to near tokens."""
+
+
+def spelled_out(section: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+    """The section of a config that speaks of `count` layers, with the list that it leaves out."""
+    kind = section.get("model_type")
+    if isinstance(section.get(KEY), list):
+        return section
+    every = section.get(PATTERN, EVERY.get(kind))
+    first, from_first = section.get("max_window_layers"), section.get(GLOBAL)
+    if kind in EVERY and type(every) is int and every > 0 and section.get("sliding_window", 1):
+        kinds = [NEAR if (layer + 1) % every else FULL for layer in range(count)]
+    elif kind in FROM and section.get("use_sliding_window") and type(first) is int:
+        kinds = [FULL if layer < first else NEAR for layer in range(count)]
+    elif type(from_first) is int and from_first > 0:
+        kinds = [NEAR if layer % from_first else FULL for layer in range(count)]
+    else:
+        return section
+    return {**section, KEY: kinds}
