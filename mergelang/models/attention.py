@@ -25,6 +25,15 @@ FROM = frozenset(
 """Where `use_sliding_window` is on, layers from `max_window_layers` on attend to near tokens."""
 
 
+def kinds_of(config: Mapping[str, Any], count: int) -> list[str]:
+    """For each of its `count` layers whether a dense model attends to all tokens or near ones."""
+    listed = spelled_out(config, count).get(KEY)
+    if isinstance(listed, list):
+        return listed
+    near = config.get("model_type") == "mistral" and config.get("sliding_window")
+    return [NEAR if near else FULL] * count
+
+
 def spelled_out(section: Mapping[str, Any], count: int) -> Mapping[str, Any]:
     """The section of a config that speaks of `count` layers, with the list that it leaves out."""
     kind = section.get("model_type")

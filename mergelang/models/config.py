@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mergelang.errors import InputError
+from mergelang.models.attention import KEY, NEAR, kinds_of
 from mergelang.models.towers import STATES, value_at
 
 Config = Mapping[str, Any]
@@ -152,11 +154,18 @@ def qwen2_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
     """Of a Qwen2, a Llama or a Mistral that of a Qwen2-MoE with a shared expert."""
     size = config["intermediate_size"]
     made = _qwen_moe("Qwen2Moe", "qwen2_moe", config, experts, top_k)
-    return made | {"shared_expert_intermediate_size": size, "qkv_bias": True}
+    made |= {"shared_expert_intermediate_size": size, "qkv_bias": True}
+    kinds = kinds_of(config, config["num_hidden_layers"])
+    return made | ({KEY: kinds, "use_sliding_window": True} if NEAR in kinds else {})
 
 
 def qwen3_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
-    """Of a Qwen3 that of a Qwen3-MoE."""
+    """Of a Qwen3 that of a Qwen3-MoE, whose layers attend to near tokens all or none.
+
+    Raises InputError (E2327) where they differ.
+    """
+    if len(set(kinds_of(config, config["num_hidden_layers"]))) > 1:
+        raise InputError("E2327", key=KEY)
     return _qwen_moe("Qwen3Moe", "qwen3_moe", config, experts, top_k)
 
 

@@ -277,6 +277,15 @@ are put in another order, or a prompt has a token that the base does not know ye
 tokens of the output, whose tokenizer is not written yet.
 """,
     ),
+    "E2327": Kind(
+        "some layers of the base attend to near tokens only, and a Qwen3-MoE has no such `{key}`",
+        help=("take a base whose layers all attend alike",),
+        explain="""\
+A Qwen3 may have a window of attention in its later layers (`use_sliding_window` and
+`max_window_layers` in its config). In a Qwen3-MoE all layers have it, or none, so the mixture would
+read long texts otherwise than its models do.
+""",
+    ),
     "W2310": Kind(
         "the gates of `{name}` hardly tell its experts apart in {layers}",
         label="its prompts are too much alike",
