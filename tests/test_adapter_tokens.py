@@ -108,6 +108,24 @@ def test_two_of_them_with_other_tokens_each_become_one_model(folder):
     assert "new, from b: `<|end|>`" in str(load(folder / "x.merge").plan(fresh=True))
 
 
+def test_a_row_is_taken_of_it_by_name(folder):
+    made = adapter(folder)
+    found = result(
+        folder,
+        'model base = "base"\noutput "out" = base { tokenizer: from(base), tokens: {\n'
+        '  "w1": from(lora("a")), "w2": token(lora("a"), "<|end|>", force: true),\n'
+        '  "<|pad|>": from(lora("a")),\n} }\n',
+    )
+    before = load_file(folder / "base" / "model.safetensors")["lm_head.weight"]
+    saved = load_file(made / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
+    ids = AutoTokenizer.from_pretrained(folder / "base").get_vocab()
+    head = found["lm_head.weight"]
+    # What the base has is its own, unless it is forced.
+    assert torch.equal(head[ids["w1"]], before[ids["w1"]])
+    assert torch.equal(head[ids["w2"]], saved[71])
+    assert torch.equal(head[70], saved[72])
+
+
 def test_its_chat_template_is_named_alone(folder):
     adapter(folder)
     result(

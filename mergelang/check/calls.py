@@ -130,12 +130,12 @@ class Calls:
             self._report.add("E2412", one.record.span)
         term = self._expressions.model(one.value)
         wish = vocabulary(to.value, self._expressions)
-        if term is None or wish is None or one.record is not None:
-            return UNKNOWN
-        made = retokenize(
-            Input(term, one.value.span), wish, self._expressions.terms.vocabularies, self._report,
-            call.span,
-        )  # fmt: skip
+        vocabularies, made = self._expressions.terms.vocabularies, None
+        if term is not None and wish is not None and one.record is None:
+            given = Input(term, one.value.span)
+            made = retokenize(given, wish, vocabularies, self._report, call.span)
+        if term is not None and made is None:
+            vocabularies.refuse(term)
         return made or UNKNOWN
 
     def _arguments(self, call: ast.Call) -> _Arguments:

@@ -38,6 +38,7 @@ def retokenize(
     """
     term = one.term
     if any(each.inventory is None for each in (term, *_asked(wish))):
+        vocabularies.refuse(term)
         inputs = tuple(dict.fromkeys((term, *(each.term for each in wish.of))))
         return Term("retokenize", inputs, {}, span, term.mass, term.seed, donor=term)
     merged = {each.options["reference"]: each for each in vocabularies.sources(term)}
@@ -146,7 +147,7 @@ class _Ready:
             if each.model is None:
                 found[text] = (None, None, each.force)
                 continue
-            if each.model.term.op != "source":
+            if each.model.term.op not in ("source", "lora"):
                 self._report.add("E2406", each.model.span, text=each.model.text)
                 return None
             words = self.tokenized(each.model)

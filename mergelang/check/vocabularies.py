@@ -167,7 +167,7 @@ class Vocabularies:
         return not self._same[key]
 
     def refuse(self, term: Term) -> None:
-        """Notes that a term was to be aligned, and that why it cannot be is told already."""
+        """Notes that a term was to be aligned, and that why it cannot be is told or not known."""
         self._refused |= self._under([term])
 
     def report(self, report: "Report", roots: Iterable[Term]) -> None:
