@@ -228,7 +228,8 @@ def write_import_zoo(folder: Path) -> Path:
 def write_speakers(folder: Path) -> Path:
     """The models that tests of vocabularies speak of: `chat` has two tokens more than `base`,
     `other` numbers its words otherwise, `bare` has no tokenizer, `narrow` shorter rows. Of the
-    adapters `grown` has two tokens more, too, and `head` has factors for the head."""
+    adapters `grown` has two tokens more, too, `head` has factors for the head and `own` a whole
+    one; in `tied` the head is the embedding."""
     words = [f"w{i}" for i in range(28)]
     write_tokenizer(write_model(folder / "base"), words)
     chat = write_model(folder / "chat", vocabulary=34)
@@ -239,6 +240,10 @@ def write_speakers(folder: Path) -> Path:
     write_tokenizer(odd, words)
     write_model(folder / "bare")
     write_tokenizer(write_model(folder / "padded", vocabulary=40), words)
+    tied = write_model(folder / "tied", lack=["lm_head.weight"])
+    write_tokenizer(tied, words)
+    own = {"lm_head.weight": (32, 8)}
+    write_adapter(folder / "own", extra=own, modules_to_save=["lm_head"])
     write_adapter(folder / "adapter")
     write_adapter(folder / "head", modules=("q_proj", "lm_head"))
     tables = dict.fromkeys(("model.embed_tokens.weight", "lm_head.weight"), (34, 8))

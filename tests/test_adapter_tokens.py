@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from mergelang.api import load
+from mergelang.errors import RecipeError
 from tests.checkpoints import write_tokenizer
-from tests.test_adapters import assert_equal_to_rounding, llama, result, trained
+from tests.test_adapters import assert_equal_to_rounding, llama, load_text, result, trained
 
 WORDS = [f"w{i}" for i in range(66)]
 NEW = ["<|user|>", "<|end|>", "<|pad|>"]
@@ -21,6 +22,10 @@ WAYS = {
     "factors": {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
     "DoRA": {"target_modules": ["q_proj", "embed_tokens", "lm_head"], "use_dora": True},
 }
+FULL = (
+    'model base = "base"\n'
+    'output "out" = base + lora("a", base: base) { tokenizer: from(lora("a")) }\n'
+)
 
 
 @pytest.fixture
@@ -45,8 +50,8 @@ def resized(folder):
     return model
 
 
-def adapter(folder, way="modules saved whole", name="a", new=NEW):
-    made = trained(resized(folder), folder / name, **{"target_modules": ["q_proj"], **WAYS[way]})
+def adapter(folder, settings=WAYS["modules saved whole"], name="a", new=NEW):
+    made = trained(resized(folder), folder / name, **{"target_modules": ["q_proj"], **settings})
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
     tokenizer.add_tokens(new, special_tokens=True)
     tokenizer.chat_template = "{{ messages }}"
@@ -56,12 +61,8 @@ def adapter(folder, way="modules saved whole", name="a", new=NEW):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_is_what_peft_makes_of_the_resized_base(folder, way):
-    made = adapter(folder, way)
-    found = result(
-        folder,
-        'model base = "base"\n'
-        'output "out" = base + lora("a", base: base) { tokenizer: from(lora("a")) }\n',
-    )
+    made = adapter(folder, WAYS[way])
+    found = result(folder, FULL)
     assert_equal_to_rounding(found, lambda: resized(folder), made)
     assert json.loads((folder / "out" / "config.json").read_text())["vocab_size"] == 73
     tokenizer = AutoTokenizer.from_pretrained(folder / "out")
@@ -147,3 +148,44 @@ def test_tables_of_as_many_tokens_have_those_of_the_base(folder, option):
     expected = load_file(made / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
     assert torch.equal(found["lm_head.weight"][:70], expected)
     assert len(found["lm_head.weight"]) == (72 if option else 70)
+
+
+# Bases whose head is their embedding, with one table for both
+
+
+@pytest.fixture
+def tied(folder):
+    torch.manual_seed(5)
+    model = llama(tie_word_embeddings=True)
+    with torch.no_grad():
+        for each in model.parameters():
+            each.normal_(std=0.3)
+    model.save_pretrained(folder / "base")
+    assert "lm_head.weight" not in load_file(folder / "base" / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("modules", [["q_proj"], ["q_proj", "embed_tokens"]])
+def test_a_head_that_is_the_embedding_saved_once_more_is_no_other(tied, modules):
+    made = adapter(tied, {"target_modules": modules})
+    found = result(tied, FULL)
+    assert "lm_head.weight" not in found
+    assert_equal_to_rounding(found, lambda: resized(tied), made)
+
+
+@pytest.mark.parametrize("modules", [["embed_tokens", "lm_head"], ["lm_head"], ["embed_tokens"]])
+def test_a_head_trained_by_itself_needs_a_base_that_has_one(tied, modules):
+    made = adapter(tied, {"modules_to_save": modules})
+    expected = PeftModel.from_pretrained(resized(tied), made).merge_and_unload().state_dict()
+    with pytest.raises(RecipeError, match="E2209") as told:
+        load_text(tied, FULL).check()
+    # What the error says to do, done.
+    model = LlamaForCausalLM.from_pretrained(tied / "base")
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+    model.config.tie_word_embeddings = False
+    assert "torch.nn.Parameter(model.lm_head.weight.clone())" in str(told.value)
+    assert "model.config.tie_word_embeddings = False" in str(told.value)
+    model.save_pretrained(tied / "base")
+    found = result(tied, FULL)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert torch.equal(found[name], expected[name]), name

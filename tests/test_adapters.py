@@ -35,11 +35,11 @@ NEEDING_BASE = {
 }  # fmt: skip
 
 
-def llama():
+def llama(**settings):
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=70, hidden_size=32, intermediate_size=48, num_hidden_layers=3,
-            num_attention_heads=4, num_key_value_heads=2, attention_bias=True,
+            num_attention_heads=4, num_key_value_heads=2, attention_bias=True, **settings,
         )
     )  # fmt: skip
 

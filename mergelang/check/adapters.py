@@ -6,17 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mergelang.check.program import Term
+from mergelang.check.tensors import without
 from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Value
 from mergelang.check.vocabularies import tokens_of
 from mergelang.lang import ast
 from mergelang.models.adapter import Adapter, open_adapter
 from mergelang.models.conversions import names_in
+from mergelang.models.vocabulary import is_head
 from mergelang.ops.expr import Context, load
 from mergelang.ops.expr import Value as Block
 from mergelang.ops.layout import Fresh, Layout, Pick
 from mergelang.source import Span
-from mergelang.tensors import Extent, TensorType
+from mergelang.tensors import Extent, Inventory, TensorType
 
 if TYPE_CHECKING:
     from mergelang.check.expressions import Expressions
@@ -45,7 +47,8 @@ def lora(
         given = Input(base, named["base"].value.span)
         whole = given
         if adapter is not None and base.inventory is not None and adapter.tables:
-            whole = _resized(given, adapter, call.span, expressions)
+            inventory = _tied(given, adapter, call.span, expressions)
+            whole = inventory and _resized(given, adapter, inventory, call.span, expressions)
         if whole is None:
             return UNKNOWN
         return expressions.terms.adapted(given, whole, opened.reference, inventory, call.span)
@@ -76,13 +79,37 @@ def named(expr: ast.Expr, expressions: "Expressions") -> Term | None:
     return expressions.terms.lora(opened.reference, inventory, expr.span)
 
 
-def _resized(
+def _tied(
     base: Input, adapter: Adapter, span: Span, expressions: "Expressions"
+) -> Inventory | None:
+    """What there is of an adapter for a base that may have its embedding for a head.
+
+    PEFT saves such a head beside the embedding, and it is the same once more. None, and reported,
+    for one that was trained by itself.
+    """
+    held = adapter.inventory
+    heads = [name for name in adapter.tables if is_head(name)]
+    known = expressions.terms.vocabularies.tables(base.term)
+    if not heads or not known or any(map(is_head, base.term.inventory)):
+        return held
+    if not adapter.copied.issuperset(heads):
+        text = adapter.reference.text
+        expressions.report.add(
+            "E2209", span, base.span, text=text, name=heads[0], base=base.text
+        )
+        return None
+    return without(held, set(heads))
+
+
+def _resized(
+    base: Input, adapter: Adapter, held: Inventory, span: Span, expressions: "Expressions"
 ) -> Input | None:
     """The base with the tables that an adapter holds whole, which may have rows for more tokens."""
     inventory, vocabularies = base.term.inventory, expressions.terms.vocabularies
-    names = names_in(inventory, adapter.inventory)
-    tables = {names.get(name, name): extent for name, extent in adapter.tables.items()}
+    names = names_in(inventory, held)
+    tables = {
+        names.get(name, name): extent for name, extent in adapter.tables.items() if name in held
+    }  # fmt: skip
     known = vocabularies.tables(base.term)
     own = next((known[name] for name in tables if name in known), None)
     words = adapter.vocabulary

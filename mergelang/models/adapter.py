@@ -125,6 +125,14 @@ class Adapter(Checkpoint):
         }  # fmt: skip
         return {name: extent for name, extent in found.items() if extent is not None}
 
+    @cached_property
+    def copied(self) -> frozenset[str]:
+        """Those of them that PEFT put beside the factors as it found them: nothing trained them."""
+        trained = self.config.get("modules_to_save") or ()
+        if any(is_embedding(each) or is_head(each) for each in trained):
+            return frozenset()
+        return frozenset(name for name in self.tables if isinstance(self.parts[name], Saved))
+
     def table(self, name: str) -> Extent:
         return self.tables[name]
 

@@ -118,6 +118,22 @@ wrong:  output "x" = as_model(lora("./adapter"))
 right:  output "x" = base + lora("./adapter")
 """,
     ),
+    "E2209": Kind(
+        "the adapter `{text}` has a head that was trained by itself ({name}), and that of `{base}` "
+        "is its embedding",
+        label="two tables, of which the base has one",
+        related=("has no head of its own",),
+        help=(
+            "give the base one, in transformers: `model.lm_head.weight = torch.nn.Parameter(model."
+            "lm_head.weight.clone())` and `model.config.tie_word_embeddings = False`; save it with "
+            "its tokenizer, and name that folder",
+        ),
+        explain="""\
+In many small models the head is the embedding once more (`tie_word_embeddings`), so their files
+have one table. An adapter with the head among its `modules_to_save` was trained on two that went
+apart, and one table cannot be both.
+""",
+    ),
     "E2220": Kind(
         "the Hub cannot be reached for `{text}`: {reason}",
         label="cannot be reached",
