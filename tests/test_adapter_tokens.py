@@ -52,6 +52,11 @@ def resized(folder):
 
 def adapter(folder, settings=WAYS["modules saved whole"], name="a", new=NEW):
     made = trained(resized(folder), folder / name, **{"target_modules": ["q_proj"], **settings})
+    return with_tokens(folder, made, new)
+
+
+def with_tokens(folder, made, new=NEW):
+    """Puts the tokenizer of the base with more tokens beside an adapter."""
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
     tokenizer.add_tokens(new, special_tokens=True)
     tokenizer.chat_template = "{{ messages }}"
@@ -70,6 +75,30 @@ def test_it_is_what_peft_makes_of_the_resized_base(folder, way):
     assert tokenizer.chat_template == "{{ messages }}"
     _, told = LlamaForCausalLM.from_pretrained(folder / "out", output_loading_info=True)
     assert not any(told.values())
+
+
+@pytest.mark.parametrize("rows", [73, 80])
+def test_a_base_with_rows_to_spare_may_have_been_cut_or_left_as_it_was(folder, rows):
+    """Some training cuts the tables to the tokens, some puts new ones into the spare rows."""
+    model = LlamaForCausalLM.from_pretrained(folder / "base")
+    model.resize_token_embeddings(80, mean_resizing=False)
+    model.save_pretrained(folder / "base")
+
+    def cut():
+        model = LlamaForCausalLM.from_pretrained(folder / "base")
+        model.resize_token_embeddings(rows, mean_resizing=False)
+        return model
+
+    made = trained(cut(), folder / "a", target_modules=["q_proj"], **WAYS["modules saved whole"])
+    with_tokens(folder, made)
+    with pytest.raises(RecipeError, match=r"E2401.*3 tokens more"):
+        load_text(folder, FULL.partition("{")[0] + "\n").check()
+    found = result(folder, FULL)
+    assert_equal_to_rounding(found, cut, made)
+    assert len(found["lm_head.weight"]) == rows
+    wide = result(folder, FULL.replace('from(lora("a"))', 'union(base, lora("a"))'))
+    assert len(wide["lm_head.weight"]) == 80
+    assert torch.equal(wide["lm_head.weight"][:73], found["lm_head.weight"][:73])
 
 
 def test_a_share_of_it_meets_models_that_lack_its_tokens(folder):
