@@ -2,6 +2,7 @@
 and bring the tokenizer that counts their rows."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from mergelang.api import load
 from mergelang.errors import RecipeError
+from tests import zoo
 from tests.checkpoints import write_tokenizer
 from tests.test_adapters import assert_equal_to_rounding, llama, load_text, result, trained
 
@@ -177,6 +179,32 @@ def test_tables_of_as_many_tokens_have_those_of_the_base(folder, option):
     expected = load_file(made / "adapter_model.safetensors")["base_model.model.lm_head.weight"]
     assert torch.equal(found["lm_head.weight"][:70], expected)
     assert len(found["lm_head.weight"]) == (72 if option else 70)
+
+
+INSIDE = "graft(base, language_model: base.language_model + lora(A, base: base.language_model))"
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("expr", ["base + lora(A, base: base)", INSIDE], ids=["whole", "inside"])
+def test_a_vision_language_model_gets_tokens_by_an_adapter(kind, expr, tiny, tmp_path):
+    def grown():
+        torch.manual_seed(3)
+        model = zoo.load(zoo.KINDS[kind], tmp_path / "base")
+        model.resize_token_embeddings(67, mean_resizing=False)
+        return model
+
+    shutil.copytree(tiny(kind) / "a", tmp_path / "base")
+    write_tokenizer(tmp_path / "base", WORDS[:60])
+    settings = {"target_modules": r".*language_model.*\.q_proj"} | WAYS["modules saved whole"]
+    made = with_tokens(tmp_path, trained(grown(), tmp_path / "a", **settings))
+    expr = expr.replace("lora(A", 'lora("a"')
+    result(
+        tmp_path, f'model base = "base"\noutput "out" = {expr} {{ tokenizer: from(lora("a")) }}\n'
+    )
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["text_config"]["vocab_size"] == 67
+    found = zoo.load(zoo.KINDS[kind], tmp_path / "out").state_dict()
+    assert_equal_to_rounding(found, grown, made)
 
 
 # Bases whose head is their embedding, with one table for both
