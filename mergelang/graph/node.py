@@ -6,6 +6,7 @@ no search once nodes exist. Spans and names live in `Graph`, beside the nodes.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mergelang.check.mass import combine
@@ -77,15 +78,26 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in a networkx DiGraph (edges from input to user), the root of each output, names.
+    """Nodes, each after its inputs, the root of each output, names.
 
     `names`: what people call a node, where a statement names it.
     """
 
     program: Program
-    dag: "networkx.DiGraph"
+    nodes: tuple[Node, ...]
     outputs: tuple[tuple[Destination, Node], ...]
     names: Mapping[Node, str]
+
+    @cached_property
+    def dag(self) -> "networkx.DiGraph":
+        """The nodes in a networkx DiGraph, edges from input to user. Made when it is asked for: to
+        load networkx takes longer than to check most recipes."""
+        import networkx
+
+        made = networkx.DiGraph()
+        made.add_nodes_from(self.nodes)
+        made.add_edges_from((each, node) for node in self.nodes for each in node.inputs)
+        return made
 
 
 class Interner:
@@ -142,10 +154,4 @@ def assemble(
     """The graph of everything under some outputs and named nodes."""
     outputs = tuple(outputs)
     roots = [*(node for _, node in outputs), *names]
-    import networkx
-
-    dag = networkx.DiGraph()
-    for node in postorder(roots, lambda node: node.inputs):
-        dag.add_node(node)
-        dag.add_edges_from((each, node) for each in node.inputs)
-    return Graph(program, dag, outputs, names)
+    return Graph(program, tuple(postorder(roots, lambda node: node.inputs)), outputs, names)

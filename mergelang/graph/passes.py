@@ -115,10 +115,8 @@ def _same_places(one: Inventory | None, other: Inventory | None) -> bool:
 
 def _watched(graph: Graph) -> set[Node]:
     """The nodes whose keys operators get to see: their inputs, also through what only chooses."""
-    import networkx
-
     watched: set[Node] = set()
-    for node in reversed(list(networkx.topological_sort(graph.dag))):
+    for node in reversed(graph.nodes):
         if node.op == "affine":
             continue
         chooses = node.op in CHOOSING or (

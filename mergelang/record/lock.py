@@ -119,7 +119,7 @@ def recipe_facts(graph: Graph) -> Facts:
     """All facts of a recipe but those of its sources, of all its outputs."""
     found = facts_of(graph.program)
     found["engine",] = str(ENGINE)
-    if any(_is_tied(graph, node) for node in graph.dag if node.op in operators()):
+    if any(_is_tied(graph, node) for node in graph.nodes if node.op in operators()):
         found["arith",] = arithmetic()
     return dict(sorted(found.items()))
 
