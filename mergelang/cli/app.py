@@ -5,6 +5,7 @@ people asked for goes to stdout, diagnostics and progress to stderr; with `--jso
 JSON on stdout.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from mergelang.cli.arguments import (
 )  # fmt: skip
 from mergelang.cli.command import argument, command, dispatch
 from mergelang.errors import MergelangError, RunError
+from mergelang.garbage import uncollected
 
 
 def run(words: Sequence[str] | None = None) -> NoReturn:
@@ -37,7 +39,9 @@ def run(words: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # What a terminal of another encoding cannot show, and file names that are no text.
         stream.reconfigure(errors="backslashreplace")
-    sys.exit(main(sys.argv[1:] if words is None else words))
+    code = main(sys.argv[1:] if words is None else words)
+    gc.freeze()  # the interpreter looks through all that was made, on its way out
+    sys.exit(code)
 
 
 def main(words: Sequence[str]) -> int:
@@ -79,7 +83,8 @@ def check(options: Any) -> None:
     """Finds every mistake of a recipe, without reading a weight."""
     from mergelang.cli import show
 
-    program = _load(options).check(sources=not options.no_sources)
+    with uncollected():
+        program = _load(options).check(sources=not options.no_sources)
     if options.as_json:
         show.json_object({"ok": True, "diagnostics": show.plain(program.warnings)})
         return
@@ -102,8 +107,8 @@ def fmt(options: Any) -> int:
     return format_files(options.recipes, check=options.check, diff=options.diff)
 
 
-def _plan(options: Any) -> Any:
-    return _load(options).plan(
+def _plan(recipe: Any, options: Any) -> Any:
+    return recipe.plan(
         options.outputs, into=options.into, fresh=options.fresh, cache=options.cache,
         cache_limit=options.cache_limit, memory=options.memory,
     )  # fmt: skip
@@ -112,7 +117,8 @@ def _plan(options: Any) -> Any:
 @command(RECIPE, OUTPUTS, INTO, SETTINGS, MEMORY, FRESH, *CACHE, ALLOW_PICKLE, JSON)
 def plan(options: Any) -> None:
     """Shows what a run would do: tensors, passes, bytes, memory, disk."""
-    _show_plan(_plan(options), options.as_json)
+    with uncollected():
+        _show_plan(_plan(_load(options), options), options.as_json)
 
 
 def _show_plan(planned: Any, as_json: bool) -> None:
@@ -150,7 +156,8 @@ def run_command(options: Any) -> None:
 
             up_to_date(done, options.as_json)
             return
-    planned = _plan(options)
+    with uncollected():
+        planned = _plan(recipe, options)
     if options.dry_run:
         from mergelang.api import bind
         from mergelang.plan.memory import check_memory

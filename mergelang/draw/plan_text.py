@@ -111,7 +111,7 @@ def _cache(plan: Plan) -> list[str]:
         what = f"{size(nbytes)} of {counted(len(kept), 'tensor')}"
         lines.append((what, sum(task.seconds for task in kept), nbytes))
     if rest:
-        work = sum(plan.cache.takes_in_all(task) for task in rest)
+        work = _seconds(plan, rest)
         other = "other " if kept else ""
         what = f"none of {len(rest):,} {other}{'tensor' if len(rest) == 1 else 'tensors'}"
         lines.append((what, work, sum(task.nbytes for task in rest)))
@@ -130,6 +130,18 @@ def _cache(plan: Plan) -> list[str]:
 def _noted(plan: Plan, output: OutputPlan) -> list[tuple[list[Task], int, float]]:
     """The tables of numbers that the run puts into the store: tensors, bytes, seconds saved."""
     return [*plan.cache.worth_noting(output.tasks).values()] if plan.cache else []
+
+
+def _seconds(plan: Plan, tasks: Sequence[Task]) -> float:
+    """What it takes to compute tensors, reckoned once for those of a pattern."""
+    known: dict[tuple[Any, ...], float] = {}
+    total = 0.0
+    for task in tasks:
+        alike = task.root, id(task.makers), task.type, task.reads
+        if alike not in known:
+            known[alike] = plan.cache.takes_in_all(task)
+        total += known[alike]
+    return total
 
 
 def _took(seconds: float) -> str:
@@ -231,8 +243,13 @@ def _output(graph: Graph, output: OutputPlan, grouped: Groups, width: int) -> li
 def groups(graph: Graph, output: OutputPlan) -> Groups:
     """The tasks of an output by action, passes and reason, the first of each group first."""
     found: Groups = {}
+    reasons: dict[tuple[Any, ...], str] = {}
     for task in output.tasks:
-        why = reason(graph, output.node, task)
+        made_by, _ = effective(output.node, task.name)
+        alike = made_by, task.action, task.change, task.stored > 0
+        if alike not in reasons or task.action == SHARED:
+            reasons[alike] = reason(graph, output.node, task)
+        why = reasons[alike]
         found.setdefault((task.action, task.passes, why), []).append(task)
     return found
 

@@ -58,7 +58,8 @@ EXPERTS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
 """For an architecture whose experts are two tensors a layer inside: what stands before the number
 of an expert on disk, how its matrices are called there, and what else in a layer is."""
 
-_FUSED = re.compile(r"(.*\.)mlp\.experts\.(gate_up_proj|down_proj)")
+FUSED = ("gate_up_proj", "down_proj")
+_FUSED = re.compile(rf"(.*\.)mlp\.experts\.({'|'.join(FUSED)})")
 
 
 def as_on_disk(extents: Mapping[str, Extent], architecture: str) -> dict[str, Extent]:
@@ -155,7 +156,8 @@ def _split(
     extents: dict[str, Extent], experts: str, parts: Mapping[str, str], others: Mapping[str, str]
 ) -> dict[str, Extent]:
     """With a tensor for each matrix of each expert, where two hold all of a layer."""
-    blocks = {found[1] for name in extents if (found := _FUSED.fullmatch(name))}
+    fused = (_FUSED.fullmatch(name) for name in extents if name.endswith(FUSED))
+    blocks = {found[1] for found in fused if found}
     if not blocks:
         return extents
     made: dict[str, Extent] = {}

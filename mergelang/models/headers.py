@@ -5,11 +5,13 @@ header is checked before it is believed, since it says where bytes are read.
 """
 
 import json
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mergelang.errors import InputError
-from mergelang.tensors import DTYPES, Extent, tensor_type
+from mergelang.tensors import DTYPES, Extent, TensorType, tensor_type
 
 LONGEST = 100_000_000
 """Bytes of the longest header that the format allows."""
@@ -45,19 +47,43 @@ def parse_header(path: Path, start: bytes, size: int, shown: str) -> dict[str, E
 
 
 def _tensors(path: Path, text: bytes, size: int, shown: str) -> dict[str, Extent]:
-    length = len(text)
+    try:
+        table = _table(text)
+    except InputError as error:
+        raise InputError(error.code, path=shown, **error.facts) from error
+    start, room = 8 + len(text), size - 8 - len(text)
+    if table.size > room:
+        name, (_, high, _) = next(each for each in table.entries.items() if each[1][1] > room)
+        raise InputError("E0613", path=shown, tensor=name, missing=f"{high - room:,}")
+    file = str(path)
+    return {
+        name: Extent(file, start + low, kind) for name, (low, _, kind) in table.entries.items()
+    }
+
+
+class _Table(NamedTuple):
+    """The tensors of a header: the first byte of each, the one behind its last, its type. `size`:
+    bytes of all."""
+
+    entries: Mapping[str, tuple[int, int, TensorType]]
+    size: int
+
+
+@lru_cache(maxsize=256)
+def _table(text: bytes) -> _Table:
+    """What a header says, whatever file it is of. Kept, since the models of one recipe mostly have
+    the same headers: then they have the same names, too, and not just equal ones."""
     try:
         table = json.loads(text)
         assert isinstance(table, dict)
     except (ValueError, AssertionError, RecursionError) as error:
-        raise InputError("E0610", path=shown, cut=None) from error
+        raise InputError("E0610", cut=None) from error
     table.pop("__metadata__", None)
-    start, room = 8 + length, size - 8 - length
-    text = str(path)
-    return {name: _extent(text, shown, name, entry, start, room) for name, entry in table.items()}
+    entries = {name: _entry(name, entry) for name, entry in table.items()}
+    return _Table(entries, max((high for _, high, _ in entries.values()), default=0))
 
 
-def _extent(path: str, shown: str, name: str, entry: Any, start: int, room: int) -> Extent:
+def _entry(name: str, entry: Any) -> tuple[int, int, TensorType]:
     try:
         dtype, shape = entry["dtype"], tuple(entry["shape"])
         low, high = entry["data_offsets"]
@@ -65,15 +91,13 @@ def _extent(path: str, shown: str, name: str, entry: Any, start: int, room: int)
             if type(each) is not int or each < 0:
                 raise ValueError(each)
     except (TypeError, KeyError, ValueError) as error:
-        raise InputError("E0611", path=shown, tensor=name) from error
+        raise InputError("E0611", tensor=name) from error
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise InputError("E0612", path=shown, tensor=name, dtype=dtype)
+        raise InputError("E0612", tensor=name, dtype=dtype)
     kind = tensor_type(dtype, shape)
     if high - low != kind.nbytes:
-        raise InputError("E0611", path=shown, tensor=name)
-    if high > room:
-        raise InputError("E0613", path=shown, tensor=name, missing=f"{high - room:,}")
-    return Extent(path, start + low, kind)
+        raise InputError("E0611", tensor=name)
+    return low, high, kind
 
 
 def _reason(error: OSError) -> str:

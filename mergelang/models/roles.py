@@ -6,10 +6,9 @@ tensor stands; no architecture is known by name.
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from mergelang.models.towers import value_at
+from mergelang.models.towers import alike, value_at
 from mergelang.tensors import Layering, TensorType
 
 HEAD = {"lm_head", "embed_out", "output_layer", "score", "classifier", "unembed"}
@@ -19,7 +18,6 @@ _FEED_FORWARD = re.compile(
     r".*mlp.*|.*feed_?forward.*|ffn?|fc\d|densereludense|.*_moe|.*experts?|intermediate"
 )
 _NORM = re.compile(r"(?:.*_)?(?:layer)?_?norm\d*|.*lay[er]*_?norm.*|ln_.*|ln\d*|.*_norm|norm_.*")
-_NUMBER = re.compile(r"\.\d+(?=\.)")
 _OUTPUTS = {"intermediate", "output"}
 """Parts of a layer that are its feed-forward one, where attention has an output of its own."""
 
@@ -43,12 +41,6 @@ def roles_of(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=8)
-def _patterns(names: tuple[str, ...]) -> dict[str, str]:
-    """Kept, since the models of one recipe mostly have the same names."""
-    return {name: _NUMBER.sub(".0", name) for name in names}
-
-
 def roles(
     tensors: Mapping[str, TensorType], layering: Layering, config: Mapping[str, Any] | None = None
 ) -> dict[str, frozenset[str]]:
@@ -56,7 +48,7 @@ def roles(
 
     Those whose names differ in numbers alone have the same ones, so few names are looked at.
     """
-    patterns = _patterns(tuple(tensors))
+    patterns = alike(tuple(tensors))
     first: dict[str, str] = {}
     for name, pattern in patterns.items():
         first.setdefault(pattern, name)

@@ -13,6 +13,7 @@ from typing import Any
 from mergelang.tensors import Layering
 
 _NUMBERED = re.compile(r"\.(\d+)\.")
+_NUMBER = re.compile(r"\.\d+(?=\.)")
 
 STATES = re.compile(
     r"(?:(?:n|num)_)?(?:(?:hidden|encoder|decoder|text|vision|audio)_)*(?:layers?|blocks?)|depth"
@@ -33,6 +34,13 @@ SPARE = "num_nextn_predict_layers"
 
 FEWEST = 3
 """Layers of a tower that no config speaks of."""
+
+
+@lru_cache(maxsize=8)
+def alike(names: tuple[str, ...]) -> Mapping[str, str]:
+    """For each name what it has in common with those that differ from it in numbers alone: the name
+    with 0 for all of them. Kept, since the models of one recipe mostly have the same names."""
+    return {name: _NUMBER.sub(".0", name) for name in names}
 
 
 def layering_of(names: Iterable[str], config: Mapping[str, Any] | None = None) -> Layering:
@@ -58,10 +66,11 @@ def _layering(names: tuple[str, ...], stated: tuple[Statement, ...]) -> Layering
     """Kept, since the models of one recipe mostly have the same names."""
     parts: dict[str, dict[int, set[str]]] = {}
     for name in names:
-        found = _NUMBERED.search(name)
+        before, *found = _NUMBERED.split(name, 1)
         if found:
-            layers = parts.setdefault(name[: found.start() + 1], {})
-            layers.setdefault(int(found[1]), set()).add(name[found.end() :])
+            number, rest = found
+            layers = parts.setdefault(f"{before}.", {})
+            layers.setdefault(int(number), set()).add(rest)
     whole = {prefix: layers for prefix, layers in parts.items() if max(layers) + 1 == len(layers)}
     deep = {
         prefix: layers for prefix, layers in whole.items()

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from mergelang.models.tokenizer import Tokenizer
+from mergelang.models.towers import alike
 from mergelang.tensors import Inventory, along_last
 
 EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "shared", "tok_embeddings",
@@ -65,9 +66,10 @@ def vocabulary_of(
         return None
     rows, width = inventory[chosen[0]].shape
     tables, unknown = [], []
-    for name in inventory:
-        shape = inventory[name].shape
-        first = shape[:1] == (rows,)
+    for name, (_, shape) in inventory.tensors.items():
+        if rows not in shape:
+            continue
+        first = shape[0] == rows
         last = len(shape) > 1 and shape[-1] == rows != width
         if (first or (last and along_last(shape))) and (is_embedding(name) or is_head(name)):
             tables.append(name)
@@ -88,7 +90,9 @@ def found_sizes(config: Mapping[str, Any]) -> Iterator[int]:
 @lru_cache(maxsize=8)
 def _embeddings(names: tuple[str, ...]) -> tuple[str, ...]:
     """Kept, since the models of one recipe mostly have the same names."""
-    return tuple(filter(is_embedding, names))
+    patterns = alike(names)
+    chosen = set(filter(is_embedding, set(patterns.values())))
+    return tuple(name for name, pattern in patterns.items() if pattern in chosen)
 
 
 def is_embedding(name: str) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from mergelang.errors import InputError
@@ -130,11 +130,12 @@ def folder_extents(folder: Folder, names: Sequence[str]) -> dict[str, Extent]:
     shown = folder.shown
     extents: dict[str, Extent] = {}
     for name in names:
-        for tensor, extent in folder.header(name).items():
-            if tensor in extents:
-                other = Path(extents[tensor].path).name
-                raise InputError("E0616", path=shown, tensor=tensor, first=other, second=name)
-            extents[tensor] = extent
+        found = folder.header(name)
+        if not extents.keys().isdisjoint(found):
+            tensor = next(each for each in found if each in extents)
+            other = Path(extents[tensor].path).name
+            raise InputError("E0616", path=shown, tensor=tensor, first=other, second=name)
+        extents |= found
     index = PICKLE_INDEX if names[0].endswith(PICKLES) else INDEX
     if index in folder:
         paths = {path: os.path.basename(path) for path in {each.path for each in extents.values()}}
@@ -179,11 +180,20 @@ def fetched(shown: str, snapshot: Snapshot | None) -> tuple[str, str]:
     return f"{snapshot.command} --local-dir {folder} && ", inner
 
 
+@lru_cache(maxsize=8)
 def _weight_map(folder: Folder, index: str) -> Mapping[str, str]:
+    """The file of each tensor, as an index says; read once for a folder."""
+    text = (folder.path / index).read_bytes()
     try:
-        found = json.loads((folder.path / index).read_bytes())["weight_map"]
-        if isinstance(found, dict) and found and all(isinstance(x, str) for x in found.values()):
-            return found
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise InputError("E0615", path=folder.shown, file=index)
+        return _parsed(text)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError("E0615", path=folder.shown, file=index) from error
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: bytes) -> Mapping[str, str]:
+    """Kept, since the models of one recipe mostly have the same index."""
+    found = json.loads(text)["weight_map"]
+    if not isinstance(found, dict) or not found or set(map(type, found.values())) != {str}:
+        raise ValueError("it is no table of names")
+    return found

@@ -125,9 +125,20 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     names, blobs = file_names(plan), Blobs(limit)
     numbers = Numbers(Tables(blobs), plan.checkpoints.values(), names)
     cache = Cache(mode, limit, names, rates.rates(), numbers)
+    idle: set[tuple[Any, ...]] = set()  # of what differs only in its place nothing is kept, either
+
+    def made(task: Task) -> Task:
+        kind = task.root, id(task.makers), task.type, task.reads
+        if kind in idle:
+            return task
+        changed = _task(task, cache, blobs)
+        if changed is task:
+            idle.add(kind)
+        return changed
+
     outputs = []
     for output in plan.outputs:
-        tasks = tuple(_task(task, cache, blobs) for task in output.tasks)
+        tasks = tuple(map(made, output.tasks))
         outputs.append(replace(output, tasks=tasks))
         if len(plan.outputs) > 1:
             for noted, *_ in cache.worth_noting(tasks).values():

@@ -7,7 +7,9 @@ what is laid out first, and written last, has the same length.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii as quoted
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
+from json.encoder import encode_basestring_ascii as quoted_ascii
 
 from mergelang.models.record import KEY
 from mergelang.plan.origin import NOTHING, Origin, Seal, compact
@@ -40,11 +42,12 @@ def shards(
     groups: list[list[tuple[str, TensorType]]] = [[]]
     filled = 0
     for name, kind in tensors:
-        if groups[-1] and filled + kind.nbytes > limit:
+        nbytes = kind.nbytes
+        if groups[-1] and filled + nbytes > limit:
             groups.append([])
             filled = 0
         groups[-1].append((name, kind))
-        filled += kind.nbytes
+        filled += nbytes
     return tuple(
         _shard(_file(i, len(groups)), group, origin) for i, group in enumerate(groups)
     )
@@ -55,9 +58,9 @@ def index(files: tuple[Shard, ...]) -> bytes | None:
     if len(files) == 1:
         return None
     weights = {name: shard.file for shard in files for name in shard.tensors}
-    total = sum(kind.nbytes for shard in files for kind in shard.tensors.values())
+    total = sum(shard.size - min(shard.offsets.values()) for shard in files)
     # As `json.dumps` would with this indent, which is slow.
-    lines = (f'    {quoted(name)}: "{file}"' for name, file in sorted(weights.items()))
+    lines = (f'    {quoted_ascii(name)}: "{file}"' for name, file in sorted(weights.items()))
     head = f'{{\n  "metadata": {{\n    "total_size": {total}\n  }},\n  "weight_map": {{\n'
     return (head + ",\n".join(lines) + "\n  }\n}\n").encode()
 
@@ -77,19 +80,25 @@ def _shard(file: str, group: list[tuple[str, TensorType]], origin: Origin | None
 
 
 def _header(tensors: Mapping[str, TensorType], origin: Origin | None, seal: Seal) -> bytes:
-    metadata = {"format": "pt"}
+    # As `compact` would write a table of all, which is slow to make.
+    record = ""
     if origin is not None:
         own = {name: seal.tensors.get(name, NOTHING) for name in tensors}
-        metadata[KEY] = f'{origin.text(seal)[:-1]},"tensors":{compact(own)}}}'
-    entries: dict[str, object] = {"__metadata__": metadata}
+        added = f',"tensors":{compact(own)}}}'
+        record = f',"{KEY}":{origin.quoted(seal)[:-2]}{quoted(added)[1:]}'
+    entries = [f'"__metadata__":{{"format":"pt"{record}}}']
     at = 0
     for name, kind in tensors.items():
-        entries[name] = {
-            "dtype": kind.dtype,
-            "shape": list(kind.shape),
-            "data_offsets": [at, at + kind.nbytes],
-        }
-        at += kind.nbytes
-    text = compact(entries).encode()
+        said, nbytes = _said(kind)
+        entries.append(f'{quoted(name)}:{said}{at},{at + nbytes}]}}')
+        at += nbytes
+    text = f"{{{','.join(entries)}}}".encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+@lru_cache(maxsize=4096)
+def _said(kind: TensorType) -> tuple[str, int]:
+    """The entry of a tensor in a header up to its offsets, and its bytes."""
+    facts = compact({"dtype": kind.dtype, "shape": list(kind.shape), "data_offsets": []})
+    return facts.removesuffix("]}"), kind.nbytes

@@ -97,10 +97,10 @@ class Origin:
             "root": seal.root,
         }
 
-    def text(self, seal: Seal) -> str:
-        """The facts as JSON; made once for all weight files."""
+    def quoted(self, seal: Seal) -> str:
+        """The facts as JSON, and that as a text in JSON; made once for all weight files."""
         if seal.root not in self._texts:
-            self._texts[seal.root] = compact(self.facts(seal))
+            self._texts[seal.root] = compact(compact(self.facts(seal)))
         return self._texts[seal.root]
 
     @cached_property

@@ -19,7 +19,7 @@ from mergelang.models.reference import Reference
 from mergelang.ops.layout import Pick
 from mergelang.ops.registry import operators
 from mergelang.plan.lower import SCHEDULES, arm_of
-from mergelang.tensors import Extent, Layering, symbolic_extent, symbolic_name
+from mergelang.tensors import Binding, Extent, Layering, symbolic_extent, symbolic_name
 
 
 class _NoPattern(Exception):
@@ -27,13 +27,20 @@ class _NoPattern(Exception):
 
 
 class Pattern(NamedTuple):
-    """`key` is equal for tensors of one pattern. `extents` and `names` are what differs: stored
-    tensors and names, in the order in which the tensor's expression meets them, each with the
-    symbol that stands for it in the expression of the pattern."""
+    """`key` is equal for tensors of one pattern. `binding` is what differs: stored tensors and
+    names, in the order in which the tensor's expression meets them."""
 
     key: tuple[Hashable, ...]
-    extents: Mapping[Extent, Extent]
-    names: Mapping[str, str]
+    binding: Binding
+
+    def symbols(self) -> tuple[dict[Extent, Extent], dict[str, str]]:
+        """What stands for each stored tensor, and for each name, in the expression of the pattern.
+        """
+        extents, names = self.binding
+        return (
+            {each: symbolic_extent(number, each.type) for number, each in enumerate(extents)},
+            {each: symbolic_name(number) for number, each in enumerate(names)},
+        )
 
 
 def patterns(
@@ -41,23 +48,19 @@ def patterns(
 ) -> Callable[[str], Pattern | None]:
     """What gives the pattern of each of a node's tensors by its name, None where it has none."""
     even = _even(node)
-    if even is None:
+    sources = [checkpoints[each["reference"]] for each in even.sources] if even else []
+    files = [file for each in sources for file in each.files]
+    if even is None or len(set(files)) != len(files):  # no extent is that of two sources
         return lambda name: _pattern(node, name, checkpoints)
-    tables = [checkpoints[each["reference"]].extents for each in even.sources]
+    tables = [each.extents for each in sources]
 
     def found(name: str) -> Pattern:
-        extents: dict[Extent, Extent] = {}
-        parts: list[Hashable] = []
-        for table in tables:
-            extent = table[name]
-            symbol = extents.get(extent)
-            if symbol is None:
-                symbol = extents[extent] = symbolic_extent(len(extents), extent.type)
-            parts.append(symbol)
+        extents = tuple([table[name] for table in tables])
+        parts: list[Hashable] = [each.type for each in extents]
         for layering in even.layerings:
             tower, layer = layering.within(name) or (layering, None)
-            parts += (tower.prefix, tower.count, layer)
-        return Pattern(tuple(parts), extents, {name: symbolic_name(0)})
+            parts += (tower.prefix, layer)
+        return Pattern(tuple(parts), Binding(extents, (name,)))
 
     return found
 
@@ -72,7 +75,7 @@ def _pattern(
         _walk(node, name, checkpoints, parts, extents, names, set())
     except _NoPattern:
         return None
-    return Pattern(tuple(parts), extents, names)
+    return Pattern(tuple(parts), Binding(tuple(extents), tuple(names)))
 
 
 def _walk(

@@ -23,7 +23,7 @@ from mergelang.plan.origin import Origin, origin_of
 from mergelang.plan.pattern import patterns
 from mergelang.plan.prepare import Preparation, preparations
 from mergelang.store.blobs import LIMIT
-from mergelang.tensors import UNBOUND, Binding, Inventory, TensorType, tensor_type
+from mergelang.tensors import UNBOUND, Binding, TensorType, tensor_type
 
 COPY, EQUAL, COMPUTE = "copy", "equal", "compute"
 KEEP, CACHED, SHARED, RESUME = "keep", "cached", "shared", "resume"
@@ -82,6 +82,9 @@ class Task(NamedTuple):
     def original(self) -> "Task":
         """What the task does where nothing of the tensor is there."""
         return self.instead.original if self.instead is not None else self
+
+
+_NAME, _SOURCES, _BINDING = map(Task._fields.index, ("name", "sources", "binding"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +172,7 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     if inventory is None:
         raise ValueError("a plan needs the headers of its sources: check with sources=True")
     wanted = target.options.get("dtype")
-    types = {name: _output_type(inventory, name, wanted) for name in inventory}
+    types = {name: _output_type(kind, wanted) for name, kind in inventory.tensors.items()}
     checkpoints = graph.program.checkpoints
     made = origin_of(graph.program, target, node)
     files = shards(types.items(), target.options["shards"], made)
@@ -184,8 +187,7 @@ def _output(graph: Graph, target: Destination, node: Node) -> OutputPlan:
     )  # fmt: skip
 
 
-def _output_type(inventory: Inventory, name: str, wanted: str | None) -> TensorType:
-    kind = inventory[name]
+def _output_type(kind: TensorType, wanted: str | None) -> TensorType:
     return tensor_type(wanted, kind.shape) if wanted and merges(kind.dtype) else kind
 
 
@@ -207,12 +209,12 @@ def tasks(
             continue
         model = models.get((type, found.key))
         if model is None:
-            lowering = Lowering(checkpoints, found.extents, found.names)
-            model = _task(node, name, type, lowering)
+            model = _task(node, name, type, Lowering(checkpoints, *found.symbols()))
             models[type, found.key] = model
-        binding = Binding(tuple(found.extents), tuple(found.names))
-        stored = tuple(map(binding.extent, model.sources))
-        yield model._replace(name=name, sources=stored, binding=binding)
+        fields = list(model)  # as `_replace` would, which takes as long as all the rest
+        fields[_NAME], fields[_BINDING] = name, found.binding
+        fields[_SOURCES] = tuple(map(found.binding.extent, model.sources))
+        yield Task._make(fields)
 
 
 def _task(node: Node, name: str, type: TensorType, lowering: Lowering) -> Task:
