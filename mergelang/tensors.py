@@ -36,7 +36,12 @@ class TensorType(NamedTuple):
         return _product(self.shape) * DTYPES[self.dtype]
 
     def __str__(self) -> str:
-        return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+        return _type_text(self.dtype, self.shape)
+
+
+@lru_cache(maxsize=4096)
+def _type_text(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} [{', '.join(map(str, shape))}]"
 
 
 @lru_cache(maxsize=4096)

@@ -55,8 +55,7 @@ def derivation(task: Task, digests: Mapping[str, str]) -> Derivation | None:
     if task.root is not None:
         written = _written(task.root, task.makers)
         text, extents, names = written.text, written.extents, written.names
-        made = {f"{call.operator} {call.version}" for call in task.makers}
-        operators = (*sorted(made), *_arithmetic(written))
+        operators = (*written.operators, *_arithmetic(written))
     try:
         stored, leaves = _bound(extents, names, task.binding, digests)
     except _NoDigest:
@@ -111,18 +110,20 @@ def _bound(
         extent = binding.extent(symbol)
         if extent.path not in digests:
             raise _NoDigest(extent.path)
-        last = extent.offset + extent.type.nbytes
-        stored.append(f"{digests[extent.path]} {extent.offset}..{last} {extent.type}")
+        path, offset, kind = extent
+        stored.append(f"{digests[path]} {offset}..{offset + kind.nbytes} {kind}")
     return stored, [*stored, *(binding.name(each) for each in names)]
 
 
 class _Written(NamedTuple):
     """An expression as text, one line a node, in which stored tensors and names are numbered in the
-    order in which they come. `whole`: it calls a linear algebra library."""
+    order in which they come. `operators` made it, with their versions. `whole`: it calls a linear
+    algebra library."""
 
     text: str
     extents: tuple[Extent, ...]
     names: tuple[str, ...]
+    operators: tuple[str, ...]
     whole: bool
 
 
@@ -154,7 +155,8 @@ def _written(root: Expr, calls: tuple[Call, ...]) -> _Written:
             line += f" {sorted(makers.get(expr, ()))}"
             whole |= expr.op == "whole"
         lines.append(line)
-    return _Written("\n".join(lines), tuple(extents), tuple(names), whole)
+    made = sorted({f"{call.operator} {call.version}" for call in calls})
+    return _Written("\n".join(lines), tuple(extents), tuple(names), tuple(made), whole)
 
 
 def _makers(calls: Iterable[Call]) -> dict[Expr, set[str]]:

@@ -7,9 +7,10 @@ what is laid out first, and written last, has the same length.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from json.encoder import encode_basestring as quoted
 from json.encoder import encode_basestring_ascii as quoted_ascii
+from typing import Any
 
 from mergelang.models.record import KEY
 from mergelang.plan.origin import NOTHING, Origin, Seal, compact
@@ -27,8 +28,16 @@ class Shard:
     origin: Origin | None = None
 
     def header(self, seal: Seal) -> bytes:
-        """The header with its length; of the same size for every seal."""
-        return _header(self.tensors, self.origin, seal)
+        """The header with its length; of the same size for every seal. Kept for the last one, since
+        several ask for it."""
+        if not self._made or self._made[0] != seal:
+            self._made[:] = seal, _header(self.tensors, self.origin, seal)
+        return self._made[1]
+
+    @cached_property
+    def _made(self) -> list[Any]:
+        """The last seal and its header."""
+        return []
 
 
 def shards(
@@ -71,12 +80,14 @@ def _file(number: int, of: int) -> str:
 
 def _shard(file: str, group: list[tuple[str, TensorType]], origin: Origin | None) -> Shard:
     tensors = dict(sorted(group, key=lambda item: -DTYPES[item[1].dtype]))
-    at = len(_header(tensors, origin, Seal()))
-    offsets = {}
+    header = _header(tensors, origin, Seal())
+    at, offsets = len(header), {}
     for name, kind in tensors.items():
         offsets[name] = at
         at += kind.nbytes
-    return Shard(file, tensors, offsets, at, origin)
+    made = Shard(file, tensors, offsets, at, origin)
+    made._made[:] = Seal(), header
+    return made
 
 
 def _header(tensors: Mapping[str, TensorType], origin: Origin | None, seal: Seal) -> bytes:

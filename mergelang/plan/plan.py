@@ -109,6 +109,15 @@ class OutputPlan:
         return Path(self.destination.path)
 
     @property
+    def extents(self) -> dict[str, Extent]:
+        """Where each tensor lies once the output is in its place."""
+        paths = {shard.file: str(self.path / shard.file) for shard in self.shards}
+        return {
+            name: Extent(paths[shard.file], shard.offsets[name], type)
+            for shard in self.shards for name, type in shard.tensors.items()
+        }  # fmt: skip
+
+    @property
     def bytes_read(self) -> int:
         return 0 if self.current else sum(task.reads for task in self.tasks)
 

@@ -25,7 +25,7 @@ PARAMETER = "new parameter"
 
 def with_previous(plan: Plan) -> Plan:
     """The plan with every tensor kept that an earlier run of it has written and nobody changed."""
-    before = [load(output.path, tensors=True) for output in plan.outputs]
+    before = [load(output.path) for output in plan.outputs]
     if not any(before):
         return plan
     known = known_digests(plan)
@@ -54,6 +54,10 @@ def known_digests(plan: Plan) -> dict[str, str]:
 
 def _kept(output: OutputPlan, written: Written, known: Mapping[str, str]) -> OutputPlan:
     files = {name: _state(output, name, facts) for name, facts in written.files.items()}
+    if all(state == MISSING for state in files.values()):
+        gone = tuple(task._replace(change=MISSING) for task in output.tasks)
+        return replace(output, tasks=gone)
+    written = load(output.path, tensors=True) or written
     tasks = []
     for task in output.tasks:
         made = written.tensors.get(task.name)

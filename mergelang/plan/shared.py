@@ -19,16 +19,14 @@ def with_shared(plan: Plan) -> Plan:
     made: dict[str, Extent] = {}
     outputs = []
     for output in plan.outputs:
-        places = {name: shard for shard in output.shards for name in shard.tensors}
+        places = output.extents
         new: dict[str, Extent] = {}
         tasks = []
         for task in output.tasks:
             computed = task.original.action == COMPUTE and not output.current
             derived = derivation(task.original, names) if computed else None
             if derived is not None:
-                shard = places[task.name]
-                place = str(output.path / shard.file), shard.offsets[task.name], task.type
-                new[derived.key] = Extent(*place)
+                new[derived.key] = places[task.name]
                 if task.action == COMPUTE and derived.key in made:
                     task = _copied(task, made[derived.key])
             tasks.append(task)

@@ -133,10 +133,11 @@ def _is_tied(graph: Graph, node: Node) -> bool:
     inventory = node.term.inventory
     firsts: dict[int, str] = {}
     for name in inventory:
-        inputs = (each.term.inventory for each in node.inputs)
-        computed = all(each.sparse or name in each for each in inputs)
-        if computed and merges(inventory[name].dtype):
-            firsts.setdefault(len(inventory[name].shape), name)
+        dtype, shape = inventory[name]
+        if len(shape) not in firsts and merges(dtype):
+            inputs = (each.term.inventory for each in node.inputs)
+            if all(each.sparse or name in each for each in inputs):
+                firsts[len(shape)] = name
     lowering = Lowering(graph.program.checkpoints)
     roots = (lowering.value(node, name).expr for name in firsts.values())
     return any(expr.op == "whole" for root in roots for expr in order(root))

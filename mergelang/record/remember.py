@@ -14,20 +14,17 @@ from mergelang.plan.plan import OutputPlan, Plan
 from mergelang.plan.previous import known_digests
 from mergelang.store.digests import of_bytes
 from mergelang.store.outputs import Made, Written, load, save
-from mergelang.tensors import Extent
 
 
 def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
     """Keeps how an output came to be that lies complete in a folder, soon at its own place."""
     known = known_digests(plan)
-    places = {name: shard for shard in output.shards for name in shard.tensors}
+    places = output.extents
     tensors: dict[str, Made] = {}
     for task in output.tasks:
         made = derivation(task.original, known)
         if made is not None:
-            shard = places[task.name]
-            place = Extent(str(output.path / shard.file), shard.offsets[task.name], task.type)
-            tensors[task.name] = Made(place, seal.tensors[task.name], *made)
+            tensors[task.name] = Made(places[task.name], seal.tensors[task.name], *made)
     files = {name: facts_of(each) for name, each in files_below(folder).items()}
     request = request_of(plan.graph.program, output.destination)
     save(Written(output.path, request, _inputs(plan), files, tensors))

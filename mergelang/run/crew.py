@@ -26,6 +26,9 @@ from mergelang.run.workers import Load, Team, finish
 CHUNK = 1 << 24
 """Bytes of output that a process takes at a time, unless one tensor is larger."""
 
+LEAST = 1 << 16
+"""Bytes that a tensor counts as at least: the work on one of fewer is that of any tensor."""
+
 RUNNING, PAUSED, ENDED = range(3)
 
 
@@ -164,11 +167,12 @@ def _chunks(loads: Sequence[Load]) -> list[tuple[int, ...]]:
     chunks: list[list[int]] = []
     filled = 0
     for i, load in enumerate(loads):
-        if not chunks or filled + load.nbytes > CHUNK:
+        counts = max(LEAST, load.nbytes)
+        if not chunks or filled + counts > CHUNK:
             chunks.append([])
             filled = 0
         chunks[-1].append(i)
-        filled += load.nbytes
+        filled += counts
     size = {id(chunk): sum(loads[i].nbytes for i in chunk) for chunk in chunks}
     return [tuple(each) for each in sorted(chunks, key=lambda c: -max(CHUNK, size[id(c)]))]
 

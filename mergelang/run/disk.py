@@ -7,25 +7,32 @@ disk for sure once the file is synced, a new or another name once its folder is.
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mergelang.errors import RunError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turns an OSError into a RunError that names the file and the reason."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            "E0907", path=str(error.filename or path), reason=error.strerror or str(error)
-        ) from error
+class told:
+    """Turns an OSError into a RunError that names the file and the reason. A class, since it stands
+    around every write, and a generator takes as long as a small one."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError):
+            path, reason = error.filename or self._path, error.strerror or str(error)
+            raise RunError("E0907", path=str(path), reason=reason) from error
 
 
 def open_file(path: Path) -> int:

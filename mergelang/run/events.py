@@ -178,7 +178,10 @@ Listener: TypeAlias = Callable[[Event], None]
 
 def to_json(event: Event) -> str:
     """One line: the event's fields, with its kind first."""
-    return json.dumps({"event": type(event).__name__, **vars(event)}, separators=(",", ":"))
+    return _encode({"event": type(event).__name__, **vars(event)})
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def from_json(line: str) -> Event | None:

@@ -288,7 +288,7 @@ class _Run:
             refuse_changed(inputs)
             folder.publish()
             files.forget(output.path)
-            self._written |= written(output, digests)
+            self._written |= {extent: digests[name] for name, extent in output.extents.items()}
         except BaseException:
             self.tell(events.Left(name, folder.leave(), len(output.tasks)))
             raise
@@ -359,14 +359,6 @@ class _Run:
             in_place = task.action == RESUME
             return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
-
-
-def written(output: OutputPlan, digests: Mapping[str, str]) -> dict[Extent, str]:
-    """The digests of an output's tensors by where they lie."""
-    return {
-        Extent(str(output.path / shard.file), shard.offsets[name], type): digests[name]
-        for shard in output.shards for name, type in shard.tensors.items()
-    }  # fmt: skip
 
 
 def asked(program: Program) -> tuple[str, dict[str, str]]:

@@ -31,6 +31,9 @@ from mergelang.tensors import DTYPES, UNBOUND, Binding, TensorType
 
 NONE: Mapping[Expr, Any] = MappingProxyType({})
 
+NEXT = 1 << 16
+"""Bytes that the kernel reads ahead by itself: of fewer it is not told."""
+
 Keep = Callable[[Expr, np.ndarray, float], None]
 """Takes the value of a call on whole tensors (flattened), and the seconds that it took."""
 
@@ -117,8 +120,9 @@ class Job:
                 continue
             extent = self.binding.extent(expr.attr)
             size = DTYPES[extent.type.dtype]
-            begin = extent.offset + first * size
-            self.files.will_read(extent.path, begin, 2 * (last - first) * size)
+            begin, count = extent.offset + first * size, (last - first) * size
+            if count > NEXT:
+                self.files.will_read(extent.path, begin, 2 * count)
         check = self._check_input if self._fresh_extents and not self._allow else None
         frame = Frame(self.binding, self.type.shape, self._held, check)
         write = None
@@ -236,8 +240,9 @@ class Job:
     def _begin(self, unfinished: list[Any] | None = None) -> None:
         running = list(unfinished or ())
         busy = {gather.expr for gather in running}
-        ready = startable(self._todo, self._known, self._needs, self._spill is not None)
-        running += [self._gather(expr) for expr in ready if expr not in busy]
+        if self._todo:
+            ready = startable(self._todo, self._known, self._needs, self._spill is not None)
+            running += [self._gather(expr) for expr in ready if expr not in busy]
         self._gathers = running
         self._final, self._ended = not running, False
         self._sampling = [each for each in running if getattr(each, "wants_sample", False)]

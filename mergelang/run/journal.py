@@ -101,7 +101,10 @@ class Journal:
 
 
 def _line(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _encode(value).encode() + b"\n"
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, str], bool] | None:

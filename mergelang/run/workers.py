@@ -6,7 +6,6 @@ flat and a tensor's blocks are still in the page cache when its next pass comes.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from threading import Condition, Thread
 from typing import Any, NamedTuple, Protocol
 
@@ -53,16 +52,21 @@ class Work(Protocol):
     def end_pass(self) -> None: ...
 
 
-@contextmanager
-def failing(work: Work) -> Iterator[None]:
+class failing:
     """Whatever goes wrong within the work on a tensor is told as that: RunError (E2005)."""
-    try:
-        yield
-    except MergelangError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise RunError("E2005", tensor=work.name, reason=reason) from error
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Work):
+        self._work = work
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, MergelangError):
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise RunError("E2005", tensor=self._work.name, reason=reason) from error
 
 
 def finish(number: int, work: Work, machine: Any, turn: Callable[[], None]) -> Result:

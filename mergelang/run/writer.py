@@ -23,7 +23,7 @@ from mergelang.plan.origin import Seal
 from mergelang.run import disk, journal, lock
 from mergelang.run.journal import Journal
 from mergelang.store.digests import LEAF, of_leaves
-from mergelang.tensors import Extent, TensorType
+from mergelang.tensors import Extent
 
 MODEL, OLD, EVENTS = "model", "old", "events.jsonl"
 
@@ -40,6 +40,7 @@ class Folder:
         self.model = self.partial / MODEL
         self._shards = {shard.file: shard for shard in shards}
         self._places = {name: shard for shard in shards for name in shard.tensors}
+        self._paths = {shard.file: self.model / shard.file for shard in shards}
         self._descriptors: dict[str, int] = {}
         self._lock: int | None = None
         self._mine = False
@@ -79,16 +80,15 @@ class Folder:
     def tensor(self, name: str) -> "TensorFile":
         """Where the bytes of a tensor go."""
         shard = self._places[name]
-        path = self.model / shard.file
         return TensorFile(
-            self._descriptors[shard.file], path, shard.offsets[name], shard.tensors[name]
-        )
+            self._descriptors[shard.file], self._paths[shard.file], shard.offsets[name],
+            shard.tensors[name].nbytes,
+        )  # fmt: skip
 
     def extent(self, name: str) -> Extent:
         """Where a tensor lies in the partial folder."""
         shard = self._places[name]
-        path = str(self.model / shard.file)
-        return Extent(path, shard.offsets[name], shard.tensors[name])
+        return Extent(str(self._paths[shard.file]), shard.offsets[name], shard.tensors[name])
 
     def start_writeback(self) -> None:
         """Lets the kernel begin to write what is there: the sync at the end then finds little."""
@@ -277,9 +277,9 @@ def remove_partial(partial: Path) -> None:
 class TensorFile:
     """The sink of one tensor: positional writes, hashed leaf by leaf while the bytes are hot."""
 
-    def __init__(self, descriptor: int, path: Path, offset: int, type: TensorType):
+    def __init__(self, descriptor: int, path: Path, offset: int, nbytes: int):
         self._descriptor, self._path, self._offset = descriptor, path, offset
-        self.nbytes = type.nbytes
+        self.nbytes = nbytes
         self._leaves: list[bytes] = [b""] * -(-self.nbytes // LEAF)
 
     def open_span(self, first_byte: int, store: bool = True) -> Callable[[memoryview], None]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os.path import basename, join
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from blake3 import blake3
 
 from mergelang.files import Facts, cache_folder, changed
 from mergelang.store.whole import write_whole
-from mergelang.tensors import Extent, TensorType
+from mergelang.tensors import Extent, tensor_type
 
 
 class Made(NamedTuple):
@@ -60,7 +61,7 @@ def save(written: Written) -> None:
     }  # fmt: skip
     tensors = {
         name: [
-            Path(made.extent.path).name, made.extent.offset, made.extent.type.dtype,
+            basename(made.extent.path), made.extent.offset, made.extent.type.dtype,
             made.extent.type.shape, made.digest, made.key, made.inputs,
             tables.setdefault(made.operators, len(tables)),
         ]
@@ -97,9 +98,9 @@ def _facts(found: Mapping[str, Any]) -> dict[str, Facts]:
 
 def _tensors(path: Path, body: Mapping[str, Any]) -> dict[str, Made]:
     operators = [tuple(each) for each in body["operators"]]
-    made = {}
+    made, folder = {}, str(path)
     for name, (file, offset, dtype, shape, *rest, table) in body["tensors"].items():
-        extent = Extent(str(path / file), offset, TensorType(dtype, tuple(shape)))
+        extent = Extent(join(folder, file), offset, tensor_type(dtype, tuple(shape)))
         made[name] = Made(extent, *rest, operators[table])
     return made
 
