@@ -15,13 +15,14 @@ import pytest
 import mergelang
 from mergelang.errors import Cancelled, RunError
 from mergelang.run import crew, events
-from mergelang.run.crew import CHUNK, _chunks
+from mergelang.run.crew import CHUNK, LEAST, _chunks
 from mergelang.run.workers import Control
 from tests.bench.process import family
 from tests.checkpoints import write_arrays
 from tests.interpret import read_tensors
 
 NAMES = [f"w{i}" for i in range(8)]
+MOST = CHUNK // LEAST
 
 
 @pytest.fixture
@@ -125,6 +126,7 @@ class Sized:
         ([], []),
         ([0, 0], [(0, 1)]),
         ([CHUNK // 2, CHUNK // 2, 1], [(0, 1), (2,)]),
+        ([1] * (MOST + 1), [tuple(range(MOST)), (MOST,)]),
         ([1, CHUNK + 1, 1, CHUNK + 2], [(3,), (1,), (0,), (2,)]),
     ],
 )

@@ -59,6 +59,9 @@ takes."""
 OFTEN = 0.1
 """Seconds from which on it is worth telling again how far a run is."""
 
+LOOK = 0.5
+"""Seconds after which it is looked again at what a run takes of memory."""
+
 
 class Recorder(Protocol):
     """What is said about a finished output; either may refuse it by raising, before it is there."""
@@ -170,7 +173,7 @@ class _Run:
         self._written: dict[Extent, str] = {}  # digests of the tensors of the outputs so far
         self._passes: dict[str, tuple[float, int]] = {}  # seconds and bytes by the name of the rate
         self._start = time.monotonic()
-        self._told = -1.0  # seconds
+        self._told = self._looked = -1.0  # seconds
 
     def tell(self, event: events.Event) -> None:
         """Tells an event; they come from several threads, and are told one at a time."""
@@ -254,7 +257,8 @@ class _Run:
                 if writing is None or writing.done():  # it waits where the disk is behind
                     writing = beside.submit(folder.start_writeback)
                 folder.journal.tick()
-                self.measure()
+                if self.seconds > self._looked + LOOK:
+                    self.measure()
                 self.progress()
 
             def make(number: int) -> Work:
@@ -337,7 +341,8 @@ class _Run:
         )
 
     def measure(self) -> None:
-        """Looks at what the run takes of memory; a look takes a millisecond a process."""
+        """Looks at what the run takes of memory; a look takes milliseconds a process."""
+        self._looked = self.seconds
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
     def _job(

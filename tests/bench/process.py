@@ -1,6 +1,7 @@
 """Whole processes, timed and weighed."""
 
 import os
+import select
 import shlex
 import statistics
 import subprocess
@@ -18,20 +19,25 @@ def weighed(command: list[str], every: float = 0.05) -> tuple[float, int]:
     """Seconds, and the most bytes of memory of the process and its children together, each page
     counted once; looked at `every` so many seconds."""
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=installed()
+    )
+    ended = os.pidfd_open(child.pid)  # is told at once; `Popen.wait` looks every 50 ms
     peak = 0
-    while every:
+    while not select.select([ended], [], [], every or None)[0]:
         peak = max(peak, sum(map(_share, family(child.pid))))
-        try:
-            child.wait(every)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    said = child.communicate()[1]
     seconds = time.perf_counter() - start
+    os.close(ended)
+    said = child.communicate()[1]
     if child.returncode:
         raise SystemExit(f"{shlex.join(command)} failed:\n{said.decode()}")
     return seconds, peak
+
+
+def installed() -> dict[str, str]:
+    """The environment for a process: one that may keep the bytecode of what it imports, as what is
+    installed has it. To compile ours takes 0.15 s."""
+    return {name: each for name, each in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def family(process: int) -> list[int]:
