@@ -1,7 +1,7 @@
 """A plan as text, like a build plan, and as plain data."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from mergelang.draw.vocabulary_text import vocabulary_lines, vocabulary_report
 from mergelang.draw.words import plain_text, shortened
 from mergelang.graph.node import Graph, Node
 from mergelang.ops.layout import Pick
+from mergelang.plan.cached import alike
 from mergelang.plan.fetches import fetches
 from mergelang.plan.lower import absent, arm_of
 from mergelang.plan.memory import size_text, spilled
@@ -134,13 +135,13 @@ def _noted(plan: Plan, output: OutputPlan) -> list[tuple[list[Task], int, float]
 
 def _seconds(plan: Plan, tasks: Sequence[Task]) -> float:
     """What it takes to compute tensors, reckoned once for those of a pattern."""
-    known: dict[tuple[Any, ...], float] = {}
+    known: dict[Hashable, float] = {}
     total = 0.0
     for task in tasks:
-        alike = task.root, id(task.makers), task.type, task.reads
-        if alike not in known:
-            known[alike] = plan.cache.takes_in_all(task)
-        total += known[alike]
+        kind = alike(task)
+        if kind not in known:
+            known[kind] = plan.cache.takes_in_all(task)
+        total += known[kind]
     return total
 
 
@@ -246,10 +247,10 @@ def groups(graph: Graph, output: OutputPlan) -> Groups:
     reasons: dict[tuple[Any, ...], str] = {}
     for task in output.tasks:
         made_by, _ = effective(output.node, task.name)
-        alike = made_by, task.action, task.change, task.stored > 0
-        if alike not in reasons or task.action == SHARED:
-            reasons[alike] = reason(graph, output.node, task)
-        why = reasons[alike]
+        kind = made_by, task.action, task.change, task.stored > 0
+        if kind not in reasons or task.action == SHARED:
+            reasons[kind] = reason(graph, output.node, task)
+        why = reasons[kind]
         found.setdefault((task.action, task.passes, why), []).append(task)
     return found
 

@@ -6,7 +6,7 @@ within a tensor, so that a cheap step after one can change; the numbers that red
 that were measured. Nothing is read here but headers of entries and tables of numbers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
@@ -125,15 +125,14 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     names, blobs = file_names(plan), Blobs(limit)
     numbers = Numbers(Tables(blobs), plan.checkpoints.values(), names)
     cache = Cache(mode, limit, names, rates.rates(), numbers)
-    idle: set[tuple[Any, ...]] = set()  # of what differs only in its place nothing is kept, either
+    idle: set[Hashable] = set()  # of what differs only in its place nothing is kept, either
 
     def made(task: Task) -> Task:
-        kind = task.root, id(task.makers), task.type, task.reads
-        if kind in idle:
+        if alike(task) in idle:
             return task
         changed = _task(task, cache, blobs)
         if changed is task:
-            idle.add(kind)
+            idle.add(alike(task))
         return changed
 
     outputs = []
@@ -145,6 +144,12 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
                 for task in noted:
                     numbers.promise(task, value_type(task))
     return replace(plan, outputs=tuple(outputs), cache=cache)
+
+
+def alike(task: Task) -> Hashable:
+    """Equal for tensors of one pattern, whose makers are one object as long as there is a plan: all
+    that is reckoned here is the same for them."""
+    return task.root, id(task.makers), task.type, task.reads
 
 
 def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:

@@ -158,6 +158,7 @@ def is_wide(root: Expr) -> bool:
     return any(extent.type.dtype == "F64" for extent in loads(root))
 
 
+@lru_cache(maxsize=4096)
 def matrix(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns of the matrix whose ROWS or COLUMNS are numbered."""
     if kind == COLUMNS:

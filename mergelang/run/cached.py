@@ -3,7 +3,7 @@
 import mmap
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from mergelang.ops.expr import CHOICE, SCALAR, Expr
 from mergelang.plan.cached import (
     Cache,
+    alike,
     calls_of,
     paths,
     substitutes,
@@ -99,8 +100,12 @@ def publish(
         return plan
     digests = known_digests(plan)
     known = cache.named({**cache.names, **digests})
+    idle: set[Hashable] = set()
     for task in output.tasks:
-        if task.action != COMPUTE:
+        if task.action != COMPUTE or alike(task) in idle:
+            continue
+        if not calls_of(task.root) and not cache.keeps_tensor(task):
+            idle.add(alike(task))
             continue
         for expr in calls_of(task.root):
             was = cache.key(expr, task)
