@@ -5,6 +5,7 @@ Made from the graph and the headers alone; `run` executes it, `plan` prints it.
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,8 +109,8 @@ class OutputPlan:
     def path(self) -> Path:
         return Path(self.destination.path)
 
-    @property
-    def extents(self) -> dict[str, Extent]:
+    @cached_property
+    def extents(self) -> Mapping[str, Extent]:
         """Where each tensor lies once the output is in its place."""
         paths = {shard.file: str(self.path / shard.file) for shard in self.shards}
         return {

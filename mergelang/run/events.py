@@ -12,8 +12,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import IO, TypeAlias, get_args
+from typing import IO, Any, TypeAlias, get_args
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,22 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 def to_json(event: Event) -> str:
-    """One line: the event's fields, with its kind first."""
-    return _encode({"event": type(event).__name__, **vars(event)})
+    """One line: the event's fields, with its kind first.
+
+    Texts and whole numbers, of which those of tensors are made, are written here: an encoder takes
+    three times as long to begin.
+    """
+    said = [f'"{name}":{_written(value)}' for name, value in vars(event).items()]
+    return f'{{"event":"{type(event).__name__}",{",".join(said)}}}'
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _written(value: Any) -> str:
+    if type(value) is str:
+        return quoted(value)
+    return str(value) if type(value) is int else _encode(value)
 
 
 def from_json(line: str) -> Event | None:

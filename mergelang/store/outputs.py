@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os.path import basename, join
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +60,7 @@ def save(written: Written) -> None:
     }  # fmt: skip
     tensors = {
         name: [
-            basename(made.extent.path), made.extent.offset, made.extent.type.dtype,
+            made.extent.path.rpartition("/")[2], made.extent.offset, made.extent.type.dtype,
             made.extent.type.shape, made.digest, made.key, made.inputs,
             tables.setdefault(made.operators, len(tables)),
         ]
@@ -100,7 +99,7 @@ def _tensors(path: Path, body: Mapping[str, Any]) -> dict[str, Made]:
     operators = [tuple(each) for each in body["operators"]]
     made, folder = {}, str(path)
     for name, (file, offset, dtype, shape, *rest, table) in body["tensors"].items():
-        extent = Extent(join(folder, file), offset, tensor_type(dtype, tuple(shape)))
+        extent = Extent(f"{folder}/{file}", offset, tensor_type(dtype, tuple(shape)))
         made[name] = Made(extent, *rest, operators[table])
     return made
 
