@@ -216,6 +216,15 @@ def folders_named_so(model):
     (model / "other.safetensors").mkdir()
 
 
+def test_files_of_one_header_are_looked_at_each_for_itself(model, tmp_path):
+    twin = write_model(tmp_path / "twin", layers=2)
+    cut_in_data(model)
+    extents = opened(tmp_path, "twin").extents
+    assert {each.path for each in extents.values()} == {str(twin / "model.safetensors")}
+    assert "10 bytes of tensor lm_head.weight are missing" in told(tmp_path)
+    assert opened(tmp_path, "twin").extents == extents
+
+
 DAMAGES = [
     (cut_in_header, "E0610", "`m/model.safetensors` is not a whole .* ends after 100 bytes"),
     (cut_in_data, "E0613", "10 bytes of tensor lm_head.weight are missing"),

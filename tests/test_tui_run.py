@@ -1,5 +1,6 @@
 """The page of the run, over real runs in processes of their own."""
 
+import json
 import os
 import re
 import shutil
@@ -396,12 +397,15 @@ def test_what_was_heard_is_kept_by_tensor():
     assert (watch.state.phase, watch.state.outputs["a"].state) == ("failed", "failed")
 
 
-def test_events_come_back_from_their_lines():
+def test_events_come_back_from_their_lines_of_json():
     for event in (
         events.RunStarted(("a", "b"), 2, 100, 50, 1), events.RunFailed("E0906", "cancelled"),
-        events.RunDone(1, 2, 3.0, 4),
+        events.RunDone(1, 2, 3.0, 4), events.TensorDone("o", 'é"\\\n\x01', "copy", 5, 1, "ab"),
     ):  # fmt: skip
-        assert events.from_json(events.to_json(event)) == event
+        line = events.to_json(event)
+        facts = {"event": type(event).__name__, **vars(event)}
+        assert line == json.dumps(facts, separators=(",", ":"))
+        assert events.from_json(line) == event
     for line in ("", "{", "[]", '{"event":"Other"}', '{"event":"RunDone"}'):
         assert events.from_json(line) is None
 
