@@ -247,7 +247,7 @@ def groups(graph: Graph, output: OutputPlan) -> Groups:
     reasons: dict[tuple[Any, ...], str] = {}
     for task in output.tasks:
         made_by, _ = effective(output.node, task.name)
-        kind = made_by, task.action, task.change, task.stored > 0
+        kind = made_by, task.action, task.change, task.stored > 0, task.numbers > 0
         if kind not in reasons or task.action == SHARED:
             reasons[kind] = reason(graph, output.node, task)
         why = reasons[kind]
