@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from textual._context import visible_screen_stack
 from textual.events import Key
 from textual.widgets import Static
 
@@ -95,5 +96,6 @@ def said(view: View, id: str) -> str:
 
 def screen(view: View) -> list[str]:
     """The lines of the screen as text, without blanks at their ends."""
+    visible_screen_stack.set(view._background_screens)  # as Textual does: what windows lie over
     lines = view.screen._compositor.render_strips()
     return ["".join(segment.text for segment in strip).rstrip() for strip in lines]
