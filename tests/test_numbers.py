@@ -3,6 +3,7 @@ change them."""
 
 import os
 import re
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 import mergelang
 from mergelang.draw.plan_text import plan_json
-from mergelang.errors import RunError
+from mergelang.errors import Cancelled, MergelangError, RunError
 from mergelang.plan import cached
 from mergelang.run import events
+from mergelang.run.workers import Control
 from mergelang.store import numbers
 from mergelang.store.blobs import Blobs
 from mergelang.tensors import TensorType
@@ -53,7 +55,8 @@ def recipe(folder: Path, expression: str, knob: float = 0.5, outputs: int = 1) -
 def run(made: mergelang.Recipe, **options) -> dict[str, int]:
     """Runs a recipe; the passes that its tensors took, by output and name."""
     seen: list[events.Event] = []
-    made.run(listener=seen.append, fresh=True, **{"threads": 1, "processes": False} | options)
+    options = {"threads": 1, "processes": False, "fresh": True} | options
+    made.run(listener=seen.append, **options)
     return {
         f"{each.output}:{each.tensor}": each.passes
         for each in seen if isinstance(each, events.TensorDone)
@@ -217,6 +220,44 @@ def test_nothing_is_kept_without_the_cache_beyond_the_limit_or_of_no_numbers(fol
         run(recipe(folder, TIES))
 
 
+def test_a_resumed_run_keeps_the_numbers_that_it_computed_itself(folder):
+    control, done = Control(), set()
+
+    def stop(event: events.Event) -> None:
+        if isinstance(event, events.TensorDone):
+            done.add(event.tensor)
+            if event.passes > 1:
+                control.cancel()
+
+    made = recipe(folder, TIES)
+    with pytest.raises(Cancelled):
+        made.run(listener=stop, control=control, threads=1, processes=False)
+    assert 0 < len(done) < len(SHAPES)
+    run(made, fresh=False)
+    resumed = weights(folder)
+    assert any(SHAPES[name][:1] > (0,) for name in done), "one that has numbers"
+    for expected in ({f"out:{name}" for name in done if SHAPES[name][:1] > (0,)}, set()):
+        found = run(recipe(folder, TIES, 0.3))
+        assert {name for name, passes in found.items() if passes > 1} == expected
+    run(made, cache="none")
+    assert weights(folder) == resumed
+
+
+def test_a_frozen_run_takes_numbers_and_gives_the_bytes_that_it_gives_without(folder):
+    made = recipe(folder, TIES)
+    run(made)
+    found = weights(folder)
+    assert set(run(made, frozen=True).values()) == {1}
+    assert weights(folder) == found
+    run(made, frozen=True, cache="none")
+    assert weights(folder) == found
+    text = (folder / "x.merge").read_text()
+    (folder / "x.merge").write_text(text.replace("knob = 0.5", "knob = 0.3"))
+    with pytest.raises(MergelangError, match="E2133"):
+        run(mergelang.load(folder / "x.merge"), frozen=True)
+    assert weights(folder) == found
+
+
 def test_a_table_that_is_used_is_the_last_to_go(folder):
     run(recipe(folder, TIES))
     (table,) = tables()
@@ -258,8 +299,6 @@ def test_the_plan_tells_what_is_kept_and_taken(folder):
 
 
 def test_a_table_grows_to_some_bounds_and_what_was_added_last_stays(tmp_path, monkeypatch):
-    from array import array
-
     monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path))
     monkeypatch.setattr(numbers, "ROOM", 0)
     kept = numbers.Tables(Blobs())
@@ -269,3 +308,32 @@ def test_a_table_grows_to_some_bounds_and_what_was_added_last_stays(tmp_path, mo
     assert found == kept["f" * 40]
     assert list(found) == [f"{number:040x}" for number in range(19, 19 - numbers.TIMES, -1)]
     assert list(found[f"{19:040x}"]) == [19, 19 / 3]
+
+
+def test_a_table_is_never_larger_than_a_plan_may_hold(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path))
+    monkeypatch.setattr(numbers, "LARGEST", numbers.nbytes(1) * 3)
+    kept = numbers.Tables(Blobs())
+    for number in range(9):
+        kept.keep("f" * 40, {f"{number:040x}": array("d", [number])}, 1)
+    assert list(numbers.Tables(Blobs())["f" * 40]) == [f"{number:040x}" for number in (8, 7, 6)]
+
+
+def test_a_table_that_another_run_writes_while_it_is_read_is_not_called_damaged(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path))
+    one, two = ({letter * 40: array("d", [number])} for number, letter in enumerate("ab"))
+    numbers.Tables(Blobs()).keep("f" * 40, one, 1)
+    sound, others = numbers.sound, [two]
+
+    def looked(entry) -> bool:
+        if others:
+            numbers.Tables(Blobs()).keep("f" * 40, others.pop(), 1)
+        return sound(entry)
+
+    monkeypatch.setattr(numbers, "sound", looked)
+    tables = numbers.Tables(Blobs())
+    assert (tables["f" * 40], tables.damaged) == ({**one, **two}, [])
+    assert not tables.use()
+    assert len(Blobs().entries()) == 1

@@ -69,6 +69,20 @@ def test_a_value_beyond_the_limit_is_not_kept(store):
     assert Blobs().entries() == []
 
 
+def test_a_value_that_is_put_anew_takes_the_place_of_the_one_before_and_is_counted_once(store):
+    made, larger = Blobs(), TensorType("F32", (20, 100))
+    assert made.put("k" * 40, TYPE, value(7), "f", 1)
+    assert not made.put("k" * 40, TYPE, value(8), "f", 1)
+    double = memoryview(np.full((20, 100), 9, np.float32))
+    assert made.put("k" * 40, larger, double, "f", 1, anew=True)
+    (entry,) = made.entries()
+    assert (entry.extent.type, made.checked("k" * 40).digest) == (larger, entry.digest)
+    assert int((made.folder / "total").read_text()) == made.size() == entry.size
+    tight = Blobs(limit=entry.size + 100)
+    assert not tight.put("k" * 40, larger, memoryview(bytes(9 * 10**4)), "f", 1, anew=True)
+    assert made.checked("k" * 40) is not None, "what cannot be replaced stays"
+
+
 def test_many_that_write_at_once_keep_the_limit_and_lose_nothing_else(store):
     largest = 0
     done = threading.Event()

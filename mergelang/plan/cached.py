@@ -16,12 +16,12 @@ from mergelang.files import Facts
 from mergelang.ops.expr import BLOCK, Expr, make
 from mergelang.plan.cost import cost, is_wide, loads, order
 from mergelang.plan.keys import derivation, value_key
-from mergelang.plan.numbers import LARGEST, Numbers, saved, size
+from mergelang.plan.numbers import Numbers, saved, size
 from mergelang.plan.passes import reductions
 from mergelang.plan.plan import CACHED, COMPUTE, Plan, Task
 from mergelang.store import digests, rates
 from mergelang.store.blobs import LIMIT, PENDING, Blobs, Entry
-from mergelang.store.numbers import Tables
+from mergelang.store.numbers import LARGEST, Tables
 from mergelang.store.rates import PASS, READ, WRITE
 from mergelang.tensors import TensorType
 

@@ -21,9 +21,6 @@ from mergelang.plan.plan import Task
 from mergelang.store.numbers import Tables, nbytes
 from mergelang.tensors import TensorType
 
-LARGEST = 64 << 20
-"""Bytes of numbers that a run keeps of one table at most: numbers of rows can be many."""
-
 
 class Numbers:
     """The numbers that the store has. `names` are digests of files by path, or what stands for
@@ -34,6 +31,7 @@ class Numbers:
     ):
         self.tables, self._names = tables, names
         self._promised: set[str] = set()
+        self._found: dict[frozenset[str], str] = {}
         self._checkpoints = tuple(checkpoints)
         self._models = {
             str(file): "\0".join(sorted(names.get(str(each), str(each)) for each in model.files))
@@ -46,9 +44,13 @@ class Numbers:
 
     def table(self, task: Task) -> str:
         """The table for the numbers of a tensor; empty where there is none."""
-        extents = [each for expr in reductions(task.root) for each in loads(expr)]
-        models = {self._models.get(task.binding.extent(each).path, "") for each in extents}
-        return "" if "" in models or not models else _digest(*sorted(models))
+        extents = {each for expr in reductions(task.root) for each in loads(expr)}
+        files = frozenset(task.binding.extent(each).path for each in extents)
+        if files not in self._found:
+            models = {self._models.get(each, "") for each in files}
+            known = models and "" not in models
+            self._found[files] = _digest(*sorted(models)) if known else ""
+        return self._found[files]
 
     def keys(self, task: Task, type: TensorType) -> dict[Expr, str]:
         """The key of each number of a tensor, where all files behind it have a name."""

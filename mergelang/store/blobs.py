@@ -93,16 +93,21 @@ class Blobs:
         with suppress(OSError):
             os.utime(self._path(key))
 
-    def put(self, key: str, type: TensorType, data: memoryview, what: str, seconds: float) -> bool:
-        """Keeps a value; False where it does not fit, is there already, or cannot be written."""
+    def put(
+        self, key: str, type: TensorType, data: memoryview, what: str, seconds: float, *,
+        anew: bool = False,
+    ) -> bool:  # fmt: skip
+        """Keeps a value, `anew` in the place of one that is there; False where it does not fit, is
+        there already, or cannot be written."""
         try:
-            return self.write(key, type, data, what, seconds)
+            return self.write(key, type, data, what, seconds, anew=anew)
         except OSError:
             return False
 
     def write(
-        self, key: str, type: TensorType, data: memoryview, what: str, seconds: float
-    ) -> bool:
+        self, key: str, type: TensorType, data: memoryview, what: str, seconds: float, *,
+        anew: bool = False,
+    ) -> bool:  # fmt: skip
         """As `put`, but raises OSError where it does not fit or cannot be written."""
         path = self._path(key)
         data = data.cast("B")
@@ -111,7 +116,7 @@ class Blobs:
         size = len(head) + len(data)
         fresh = path.with_name(f".new-{os.getpid()}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and not anew:
             return False
         if not self._make_room(size, fresh):
             raise OSError(errno.ENOSPC, f"the store has no room within its {self.limit:,} bytes")
@@ -120,7 +125,10 @@ class Blobs:
                 file.write(head)
                 file.write(data)
             with self._locked():  # so that who counts finds it once
+                gone = path.stat().st_size if path.exists() else 0
                 os.replace(fresh, path)
+                if gone:
+                    self._write_total(max(0, self._total() - gone))
         except BaseException:
             with suppress(OSError):
                 os.unlink(fresh)

@@ -25,6 +25,10 @@ ROOM = 1 << 22
 TIMES = 8
 """How many times the bytes of what one run adds a table may take; what was added last stays."""
 
+LARGEST = 64 << 20
+"""Bytes of numbers that a table takes at most, and so that one run keeps: numbers of rows can be
+many, and a plan holds the tables that it looks into."""
+
 _KEY = 20
 
 
@@ -68,7 +72,7 @@ class Tables:
             return
         old = self._numbers(table)
         most = TIMES * sum(nbytes(len(each)) for each in added.values())
-        room = max(ROOM, most, sum(nbytes(len(each)) for each in old.values()))
+        room = min(LARGEST, max(ROOM, most, sum(nbytes(len(each)) for each in old.values())))
         merged = {}
         for key, numbers in {**added, **old}.items():
             room -= nbytes(len(numbers))
@@ -77,19 +81,19 @@ class Tables:
             merged[key] = numbers
         self._read[table] = merged
         data = _packed(merged)
-        there = self._blobs.find(table)
-        if there is not None:
-            self._blobs.drop(there)
-        self._blobs.put(table, TensorType("U8", (len(data),)), memoryview(data), WHAT, seconds)
+        type = TensorType("U8", (len(data),))
+        self._blobs.put(table, type, memoryview(data), WHAT, seconds, anew=True)
 
     def _numbers(self, table: str) -> dict[str, array]:
         entry = self._blobs.find(table)
-        if entry is None:
-            return {}
-        if sound(entry):
-            with suppress(OSError, ValueError):
-                return _unpacked(entry)
-        self.damaged.append(entry)
+        while entry is not None:
+            if sound(entry):
+                with suppress(OSError, ValueError):
+                    return _unpacked(entry)
+            seen, entry = entry, self._blobs.find(table)
+            if entry is not None and entry.digest == seen.digest:  # no other run has written it
+                self.damaged.append(entry)
+                break
         return {}
 
 
