@@ -31,9 +31,10 @@ from mergelang.store.blobs import PENDING
 from mergelang.store.rates import READ, WRITE
 
 
-def worth_a_look(plan: Plan, task: Task) -> bool:
-    """Whether the store may have values of a computed tensor, or get some."""
-    return plan.cache is not None and bool(calls_of(task.root) or reductions(task.root))
+def worth_a_look(plan: Plan, task: Task, wants: bool) -> bool:
+    """Whether the store may have values or numbers of a computed tensor, or gets some; `wants` says
+    so of its numbers."""
+    return plan.cache is not None and bool(calls_of(task.root) or task.numbers or wants)
 
 
 class Prepared:

@@ -350,7 +350,8 @@ class _Run:
     ) -> Work:
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
-            stored = Prepared(self.plan.cache, task) if worth_a_look(self.plan, task) else None
+            look = worth_a_look(self.plan, task, wants)
+            stored = Prepared(self.plan.cache, task) if look else None
             return Job(
                 task.name, stored.root if stored else task.root, task.type, sink,
                 block=self.block, files=files, binding=task.binding,
