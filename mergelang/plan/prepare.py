@@ -21,7 +21,7 @@ from blake3 import blake3
 from mergelang.check.config import config_of, donor_of, source_of
 from mergelang.check.program import Term
 from mergelang.errors import InputError
-from mergelang.files import facts_of
+from mergelang.files import Facts, changed, facts_of
 from mergelang.graph.node import Node, postorder
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
@@ -133,9 +133,18 @@ def preparation(node: Node, checkpoints: Checkpoints) -> Preparation:
 def published(nodes: Iterable[Node], checkpoints: Checkpoints) -> None:
     """Gives values the keys that they have now that the digests of files are known."""
     for each in preparations(nodes, checkpoints):
-        made = _made[each.node] = _prepare(each.node, checkpoints)
+        made = _prepare(each.node, checkpoints)
+        if changed(read_by(each, checkpoints)) is not None:  # the digests are of other bytes
+            continue
+        _made[each.node] = made
         if made.key != each.key:
             Blobs().publish(each.key, made.key)
+
+
+def read_by(task: Preparation, checkpoints: Checkpoints) -> dict[str, Facts]:
+    """The facts of the files of weights that a value is made of, from before they were read."""
+    known = {path: facts for each in checkpoints.values() for path, facts in each.facts.items()}
+    return {path: known[path] for path in task.reads if path in known}
 
 
 def _prepare(node: Node, checkpoints: Checkpoints) -> Preparation:

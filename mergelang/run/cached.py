@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mergelang.files import Facts, changed
 from mergelang.ops.expr import CHOICE, SCALAR, Expr
 from mergelang.plan.cached import (
     Cache,
@@ -25,6 +26,7 @@ from mergelang.plan.passes import reductions
 from mergelang.plan.plan import COMPUTE, OutputPlan, Plan, Task
 from mergelang.plan.previous import known_digests
 from mergelang.run.machine import Choice
+from mergelang.run.resume import refuse_changed
 from mergelang.run.writer import Folder
 from mergelang.store import rates
 from mergelang.store.blobs import PENDING
@@ -42,11 +44,12 @@ class Prepared:
 
     `keep` puts into the store what is worth it. `dropped` counts entries that were damaged, whose
     values are computed. `known` are the numbers of reductions, `wants` all reductions, as they
-    stand in the expression.
+    stand in the expression. `inputs` are the facts of files for which the names of the cache hold.
     """
 
-    def __init__(self, cache: Cache, task: Task):
+    def __init__(self, cache: Cache, task: Task, inputs: Mapping[str, Facts]):
         self._cache, self._task, self._blobs = cache, task, cache.blobs
+        self._inputs = inputs
         keys = {expr: cache.key(expr, task) for expr in calls_of(task.root)}
         self.dropped = 0
         found = {}
@@ -69,7 +72,8 @@ class Prepared:
     def keep(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
         rates.note(expr.attr[0], seconds, work(expr, self._task.type))
         key = self._keys.get(expr)
-        if key and self._cache.keeps(expr, self._task) and np.isfinite(value).all():
+        worth = key and self._cache.keeps(expr, self._task) and np.isfinite(value).all()
+        if worth and changed(self._inputs) is None:  # else it may be that of other bytes
             began = time.perf_counter()
             data = memoryview(value)
             type = value_type(self._task)
@@ -91,15 +95,17 @@ def drop(plan: Plan, task: Task) -> None:
 
 
 def publish(
-    plan: Plan, output: OutputPlan, folder: Folder, numbers: Mapping[str, Sequence[Any]]
-) -> Plan:
+    plan: Plan, output: OutputPlan, folder: Folder, numbers: Mapping[str, Sequence[Any]],
+    inputs: Mapping[str, Facts],
+) -> Plan:  # fmt: skip
     """Gives the values of an output their keys, now that its inputs have digests; keeps whole
     tensors that are worth it, and `numbers`, those that the reductions of its tensors gave. The
-    plan given back knows the digests."""
+    plan given back knows the digests. Raises RunError where the `inputs` are not as they were."""
     cache: Cache | None = plan.cache
     if cache is None:
         return plan
     digests = known_digests(plan)
+    refuse_changed(inputs)  # else the digests are not those of what was read
     known = cache.named({**cache.names, **digests})
     idle: set[Hashable] = set()
     for task in output.tasks:

@@ -264,7 +264,7 @@ class _Run:
             def make(number: int) -> Work:
                 task = todo[number]
                 wants = task.name in noted and not allow_nonfinite
-                return self._job(task, folder, files, allow_nonfinite, wants)
+                return self._job(task, folder, files, allow_nonfinite, wants, inputs)
 
             if any(each.root is not None and needs_torch(each.root, each.type) for each in todo):
                 import_module("torch")  # once, for all workers
@@ -284,7 +284,7 @@ class _Run:
                 rates.note(rate, *took)
             self._passes.clear()
             syncing.result()
-            self.plan = publish(self.plan, output, folder, numbers)
+            self.plan = publish(self.plan, output, folder, numbers, inputs)
             folder.write_headers(seal)
             folder.add(output.documents, output.sidecars)
             folder.add(recorder.documents(output, seal, folder.model, folder.files()))
@@ -346,12 +346,13 @@ class _Run:
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
     def _job(
-        self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool, wants: bool
-    ) -> Work:
+        self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool, wants: bool,
+        inputs: Mapping[str, Facts],
+    ) -> Work:  # fmt: skip
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
             look = worth_a_look(self.plan, task, wants)
-            stored = Prepared(self.plan.cache, task) if look else None
+            stored = Prepared(self.plan.cache, task, inputs) if look else None
             return Job(
                 task.name, stored.root if stored else task.root, task.type, sink,
                 block=self.block, files=files, binding=task.binding,

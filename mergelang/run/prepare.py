@@ -18,10 +18,11 @@ from mergelang.graph.node import Node
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
 from mergelang.plan.lower import Lowering
-from mergelang.plan.prepare import STATES, Preparation
+from mergelang.plan.prepare import STATES, Preparation, read_by
 from mergelang.run.evaluate import Memory, as_array
 from mergelang.run.job import Job, Sink
 from mergelang.run.machine import Files, Machine
+from mergelang.run.resume import refuse_changed
 from mergelang.run.workers import finish
 from mergelang.store.blobs import Blobs
 from mergelang.tensors import TensorType
@@ -49,8 +50,9 @@ def prepare(
     """Makes the value of a task, unless it is there, and opens it: `files` has it from then on,
     whoever removes it from the store. Gives warnings about what is in it.
 
-    Raises RunError: E2320 without transformers, E2321 without a tokenizer, E2322 for a config that
-    it cannot use, E2323 for gates that are no numbers.
+    Raises RunError: E2001 where a file was changed while it was read, E2320 without transformers,
+    E2321 without a tokenizer, E2322 for a config that it cannot use, E2323 for gates that are no
+    numbers.
     """
     there, warnings = blobs.find(task.key), []
     if blobs.checked(task.key) is None:  # one that is damaged is dropped
@@ -60,6 +62,7 @@ def prepare(
         with _one_thread():
             gates = _gates(task, checkpoints)
         data = memoryview(b"".join(gates[name].tobytes() for name in task.tensors))
+        refuse_changed(read_by(task, checkpoints))  # else the key is that of other bytes
         try:
             seconds = time.monotonic() - began
             blobs.write(task.key, task.value.type, data, GATES, seconds)
