@@ -9,6 +9,7 @@ import pytest
 
 import mergelang
 from mergelang.draw.units import size
+from mergelang.errors import RunError
 from mergelang.plan import cached
 from mergelang.run import events, execute
 from mergelang.store import blobs, notes, rates
@@ -326,3 +327,54 @@ def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kep
     none = "store: keeps none of 5 tensors: under 0.01 s to compute, under 0.01 s to keep"
     assert none in str(plan).splitlines()
     assert "store:" not in str(made.plan(fresh=True, cache="none"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("expression", [SVD, "slerp(a, b, t: scale)"])
+def test_nothing_is_kept_of_an_input_that_is_replaced_while_it_is_read(
+    folder, monkeypatch, expression, first
+):
+    """`first`: before a byte of it is read, and after the run has looked at it; else after all."""
+    monkeypatch.setattr(cached, "FACTOR", 0)
+    monkeypatch.setattr(cached.Cache, "keeps_tensor", lambda *_: False)
+    place, lock = folder / "a" / "model.safetensors", folder / "x.merge.lock"
+    contents = [(folder / name / "model.safetensors").read_bytes() for name in ("a", "base")]
+
+    def put(data: bytes) -> None:
+        (folder / "new").write_bytes(data)
+        (folder / "new").rename(place)
+        lock.unlink(missing_ok=True)
+
+    def made(**options) -> bytes:
+        run(recipe(folder, expression, "0.3"), fresh=True, processes=False, **options)
+        return weights(folder)
+
+    wanted = []
+    for data in contents:
+        put(data)
+        wanted.append(made(cache="none"))
+    assert wanted[0] != wanted[1]
+    put(contents[0])
+    made(cache="none")  # so that its digest is known
+    lock.unlink()
+    done, left = [], execute.tasks_left
+
+    def begun(*given):
+        if first:
+            put(contents[1])
+        return left(*given)
+
+    def listen(event: events.Event) -> None:
+        done.extend([event] if isinstance(event, events.TensorDone) else ())
+        if len(done) == 5 and not first:
+            done.clear()
+            put(contents[1])
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="E2001"):
+        patch.setattr(execute, "tasks_left", begun)
+        recipe(folder, expression, "0.5").run(
+            listener=listen, threads=1, processes=False, fresh=True
+        )
+    for data, expected in zip(contents[::-1], wanted[::-1], strict=True):
+        put(data)
+        assert made() == expected
