@@ -11,7 +11,7 @@ and no output.
     costly     singular value decompositions of keys and values, then a step after them
     cheap      the same with only that step changed
     passes     every tensor by selections, whose numbers no run has kept
-    numbers    the same with another weight, on which those numbers do not hang
+    numbers    the same with another weight, on which those numbers do not hang; again no output
 """
 
 import argparse
@@ -79,6 +79,8 @@ def main() -> None:
             shutil.rmtree(here / each, ignore_errors=True)
         for row in arguments.only:
             recipe, setting = ROWS[row]
+            if row == "numbers":
+                shutil.rmtree(here / "out" / recipe)
             words = ["run", str(here / f"{recipe}.merge"), "--set", setting]
             found[row].append(weighed([sys.executable, "-m", "mergelang", *words]))
             seconds, peak = found[row][-1]
