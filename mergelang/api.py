@@ -297,10 +297,9 @@ def run(
     from mergelang.files import cache_folder
     from mergelang.record.keep import Keeper
     from mergelang.record.remember import renew
-    from mergelang.run.events import Noted, nothing_to_do
+    from mergelang.run.events import noted, nothing_to_do
     from mergelang.run.writer import left_over, tidy
     from mergelang.store.blobs import Blobs
-    from mergelang.wording import message
 
     try:
         tell = listener or (lambda event: None)
@@ -322,8 +321,7 @@ def run(
 
             refusal = Blobs().refusal()
             if refusal:
-                facts = {"path": str(cache_folder()), "reason": refusal}
-                tell(Noted("W2005", message(Diagnostic("W2005", None, facts))))
+                tell(noted("W2005", path=str(cache_folder()), reason=refusal))
             fetch_sources(plan, listener, options.get("control"))
             recorder = Keeper(plan, binding)
             execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
@@ -331,8 +329,8 @@ def run(
             try:
                 binding.write(_sources(plan))
             except OSError as error:
-                facts = {"lock": str(lock), "reason": (error.strerror or str(error)).lower()}
-                tell(Noted("W2130", message(Diagnostic("W2130", None, facts))))
+                reason = (error.strerror or str(error)).lower()
+                tell(noted("W2130", lock=str(lock), reason=reason))
     finally:
         Blobs(plan.limit).settle()
 

@@ -295,7 +295,10 @@ def test_a_lock_that_cannot_be_written_is_a_warning(call, folder):
     code, _, err = call("run", "mix.merge")
     folder.chmod(0o700)
     assert code == 0
-    assert err.startswith("warning[W2130]: cannot write mix.merge.lock: permission denied\n")
+    assert err.startswith(
+        "warning[W2130]: cannot write mix.merge.lock: permission denied\n"
+        "help: the outputs are whole; `mergelang lock` writes the lock later\n"
+    )
 
 
 def test_a_lock_that_cannot_be_written_is_told_after_the_run(call, folder, monkeypatch):
@@ -303,8 +306,12 @@ def test_a_lock_that_cannot_be_written_is_told_after_the_run(call, folder, monke
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("mergelang.record.binding.os.replace", refuse)
-    code, _, err = call("run", "mix.merge", "--json")
+    code, out, err = call("run", "mix.merge", "--json")
     assert (code, err) == (0, "")
+    (noted,) = (each for each in map(json.loads, out.splitlines()) if each["event"] == "Noted")
+    assert noted["help"] == ["the outputs are whole; `mergelang lock` writes the lock later"]
+    code, _, err = call("run", "mix.merge", "--fresh")
+    assert code == 0 and f"{noted['message']}\nhelp: {noted['help'][0]}\n" in err
     monkeypatch.undo()
     assert not lock(folder).exists()
 

@@ -393,6 +393,11 @@ def test_what_was_heard_is_kept_by_tensor():
     assert watch.log[4:] == [
         "fetching 1 file, 25 B", "since a.lock: seed: 0 → 1", "since a.lock: model m: nothing → x",
     ]  # fmt: skip
+    watch.hear(events.noted("W2130", lock="a.lock", reason="disk full"))
+    assert watch.log[7:] == [
+        "cannot write a.lock: disk full [W2130]",
+        "  the outputs are whole; `mergelang lock` writes the lock later",
+    ]  # fmt: skip
     watch.lost("gone")
     assert (watch.state.phase, watch.state.outputs["a"].state) == ("failed", "failed")
 
@@ -401,6 +406,7 @@ def test_events_come_back_from_their_lines_of_json():
     for event in (
         events.RunStarted(("a", "b"), 2, 100, 50, 1), events.RunFailed("E0906", "cancelled"),
         events.RunDone(1, 2, 3.0, 4), events.TensorDone("o", 'é"\\\n\x01', "copy", 5, 1, "ab"),
+        events.noted("W2130", lock="a.lock", reason="disk full"),
     ):  # fmt: skip
         line = events.to_json(event)
         facts = {"event": type(event).__name__, **vars(event)}

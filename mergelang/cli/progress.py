@@ -55,7 +55,8 @@ def _line(event: events.Event) -> None:
         done = f"{event.tensors:,} of {counted(event.of, 'tensor')} are done"
         print(f"{event.output}: {done}, the next run goes on from there", file=sys.stderr)
     elif isinstance(event, events.Noted):
-        print(f"warning[{event.code}]: {event.message}", file=sys.stderr)
+        lines = f"warning[{event.code}]: {event.message}", *(f"help: {each}" for each in event.help)
+        print("\n".join(lines), file=sys.stderr)
 
 
 def up_to_date(outputs: Sequence[Destination], as_json: bool) -> None:

@@ -16,6 +16,9 @@ from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import IO, Any, TypeAlias, get_args
 
+from mergelang.errors import Diagnostic
+from mergelang.wording import helps, message
+
 
 @dataclass(frozen=True)
 class FetchStarted:
@@ -109,10 +112,12 @@ class Left:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that the run dealt with by itself: the code and the sentence of a warning."""
+    """Something that the run dealt with by itself: the code and the sentence of a warning, and what
+    can be done about it."""
 
     code: str
     message: str
+    help: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,12 @@ Event: TypeAlias = (
 )
 
 KINDS = {kind.__name__: kind for kind in get_args(Event)}
+
+
+def noted(code: str, **facts: Any) -> Noted:
+    """The warning of a code, in words."""
+    warning = Diagnostic(code, facts=facts)
+    return Noted(code, message(warning), tuple(helps(warning)))
 
 
 def nothing_to_do(outputs: Iterable[tuple[str, str]]) -> Iterator[Event]:

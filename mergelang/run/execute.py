@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from mergelang.check.program import Program
-from mergelang.errors import Diagnostic, MergelangError
+from mergelang.errors import MergelangError
 from mergelang.files import Facts
 from mergelang.plan.cached import calls_of, passing
 from mergelang.plan.memory import BUFFERS, check_memory, with_memory
@@ -183,7 +183,7 @@ class _Run:
 
     def note(self, code: str, **facts: Any) -> None:
         """Tells of something that the run deals with by itself."""
-        self.tell(events.Noted(code, message(Diagnostic(code, facts=facts))))
+        self.tell(events.noted(code, **facts))
 
     def prepare(self, files: Files) -> None:
         """Does what has to be done before the tensors."""

@@ -77,8 +77,8 @@ def said(event: events.Event) -> str:
             return f"{output}: goes on, {tensors:,} of {of:,} tensors are there already"
         case events.Left(output=output, tensors=tensors, of=of):
             return f"{output}: left, {tensors:,} of {of:,} tensors are kept for the next run"
-        case events.Noted(code=code, message=message):
-            return f"{message} [{code}]"
+        case events.Noted(code=code, message=message, help=help):
+            return "\n".join((f"{message} [{code}]", *(f"  {each}" for each in help)))
         case events.OutputDone(output=output, nbytes=nbytes, seconds=seconds):
             return f"{output}: done, {size(nbytes)} in {took(seconds)}"
         case events.RunDone(seconds=seconds, memory=memory):

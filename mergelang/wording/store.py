@@ -64,11 +64,11 @@ the cache, with a warning; a command that looks at it or clears it cannot.
     ),
     "W2005": Kind(
         "nothing is kept for later runs: the cache in {path} cannot be written: {reason}",
+        help=("let its folders be written, or set `MERGELANG_CACHE` to another place",),
         explain="""\
 The run goes on, and its output is right; what can be read in the cache is taken all the same. But
 what it computes, the digests of its inputs and the state of its output are not remembered, so a
-later run does not know that the output is up to date. See to it that the folder may be written, or
-set `MERGELANG_CACHE` to another.
+later run does not know that the output is up to date.
 """,
     ),
     "W2001": Kind(
