@@ -90,3 +90,21 @@ def test_a_tokenizer_of_another_model_is_told(folder):
     path.write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"E2325.*token 900, .*embeddings of 64"):
         run(folder, ["tell"], ["river"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'a { prompts: ["add"] }, a { prompts: ["tell"] }, b { prompts: ["once"] }, gate: hidden',
+        'a { prompts: ["add"] }, b { prompts: ["add"], avoid: ["tell"] }, gate: hidden',
+        "a { noise: 0.1 }, a { noise: 0.2 }, b, gate: random",
+        "a, b, a { shared: true }, gate: random, architecture: qwen2_moe",
+        "a, a, b, gate: random, allow_identical: true",
+        'a { prompts: ["add"] }, b { prompts: ["add"] }, gate: hidden, allow_identical: true',
+    ],
+)
+def test_experts_that_differ_in_something_are_taken_and_equal_ones_where_it_is_said(folder, call):
+    (folder / "x.merge").write_text(
+        f'model a = "a"\nmodel b = "b"\noutput "out" = moe({call})\n'
+    )
+    assert mergelang.load(folder / "x.merge").check().warnings == ()

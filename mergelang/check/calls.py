@@ -202,15 +202,25 @@ class Calls:
     def _apart(
         self, signature: sig.Signature, inputs: list[Input], options: dict[str, Any]
     ) -> bool:
-        """Whether the inputs are not all one model, or may be; reported if not."""
+        """Whether the inputs are not all one model, and no two of them one with the same options,
+        or may be so; reported if not."""
         plain = inputs[: len(inputs) - len(signature.named)]
-        if not signature.apart or options[signature.apart] or len(plain) < 2:
+        if not signature.apart or options[signature.apart]:
             return True
-        if not all(same(each.term, plain[0].term) for each in plain[1:]):
+        of_each = [options[option.name] for option in signature.options if option.each]
+        said = list(zip(*of_each, strict=True)) if of_each else [()] * len(plain)
+        alike = [
+            (i, j) for j in range(len(plain)) for i in range(j)
+            if same(plain[i].term, plain[j].term)
+        ]  # fmt: skip
+        twins = [(i, j) for i, j in alike if said[i] == said[j]]
+        every = len(plain) > 1 and len(alike) == len(plain) * (len(plain) - 1) // 2
+        if not every and not twins:
             return True
+        i, j = (0, 1) if every else twins[0]
         self._report.add(
-            "E2312", plain[1].span, plain[0].span, operator=signature.name, count=len(plain),
-            option=signature.apart,
+            "E2312" if every else "E2318", plain[j].span, plain[i].span, option=signature.apart,
+            operator=signature.name, count=len(plain),
         )  # fmt: skip
         return False
 

@@ -218,7 +218,8 @@ class Terms:
                 text = None if error.input is None else inputs[error.input].text
                 facts = {"operator": name, "text": text, **error.facts}
                 if error.code in KINDS:
-                    self.report.add(error.code, place, **facts)
+                    others = () if error.other is None else (inputs[error.other].span,)
+                    self.report.add(error.code, place, *others, **facts)
                 else:
                     reason = error.facts.get("reason", error.code)
                     self.report.add("E0318", place, operator=name, reason=reason)

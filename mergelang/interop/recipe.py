@@ -7,7 +7,7 @@ what the recipe says; where defaults differ, its own are written out.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mergelang.interop.config import Document, Merge, Mixture, Module, Part, Tokenizer
+from mergelang.interop.config import RANDOM, Document, Merge, Mixture, Module, Part, Tokenizer
 from mergelang.interop.merges import Piecework
 from mergelang.interop.methods import MODULES
 from mergelang.interop.names import Model, name_of, source_text
@@ -187,9 +187,7 @@ class Writer:
         options += ["pool: mean"] if mixture.gate == "hidden_avg" else []
         options += [f"top_k: {mixture.top_k}"]
         options += [f"architecture: {mixture.architecture}"] if mixture.architecture else []
-        alike = len({expert.model for expert in mixture.experts}) == 1
-        if alike and mixture.gate == "random":
-            # mergekit-moe makes equal experts without a word where gates are random.
+        if _has_twins(mixture):
             options.append("allow_identical: true")
         return f"moe({', '.join((*inputs, *options))})"
 
@@ -266,6 +264,17 @@ def _referenced(document: Document) -> list[Model]:
                 found += [part.base] if part.base else []
                 found += [each.model for each in part.inputs]
     return list(dict.fromkeys(found))
+
+
+def _has_twins(mixture: Mixture) -> bool:
+    """Whether experts are alike that mergekit-moe takes without a word: any at random gates, else
+    some, but not all, with the same prompts."""
+    routed = [each for each in mixture.experts if not each.shared]
+    if mixture.gate in RANDOM:
+        return len({(each.model, each.noise, each.scale) for each in routed}) < len(routed)
+    texts = {(each.prompts, each.avoid) for each in routed}
+    several = len({each.model for each in routed}) > 1
+    return several and 1 < len(texts) < len(routed)
 
 
 def _length(part: Part) -> int:

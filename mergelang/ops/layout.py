@@ -79,11 +79,14 @@ class Layout:
 
 
 class LayoutError(Exception):
-    """The inputs cannot be arranged so: a code, its facts, and which input (None: the call)."""
+    """The inputs cannot be arranged so: a code, its facts, and which input (None: the call), with
+    the `other` one that it does not go with."""
 
-    def __init__(self, code: str, input: int | None = None, **facts: Any):
+    def __init__(
+        self, code: str, input: int | None = None, other: int | None = None, **facts: Any
+    ):
         super().__init__(code, facts)
-        self.code, self.input, self.facts = code, input, facts
+        self.code, self.input, self.other, self.facts = code, input, other, facts
 
 
 def several(layering: Layering) -> dict[str, Any]:

@@ -130,9 +130,12 @@ def _check_prompts(
     for index in constant:
         if both[index][1] and not both[index][0]:
             raise LayoutError("E2310", index, gate=gate)
-    texts = [(tuple(good), tuple(bad)) for good, bad in (both[index] for index in routed)]
-    if len(routed) > 1 and len(set(texts)) == 1 and not allow_identical:
-        raise LayoutError("E2311", routed[1])
+    first: dict[tuple[tuple[str, ...], ...], int] = {}
+    for index in () if allow_identical else routed:
+        good, bad = both[index]
+        known = first.setdefault((tuple(good), tuple(bad)), index)
+        if known != index:
+            raise LayoutError("E2311", index, known)
 
 
 def _family(

@@ -42,7 +42,7 @@ def operator(
     summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` (inputs),
     `version` (raise it when the bytes of a result change), `formula`, `use` (what it is good for),
     `paper`, `mass`, `needs` (which other option one counts with), `apart` (which option lets all
-    inputs be one).
+    inputs be one, or two of them one with the same options).
     """
 
     def register(function: Callable[..., Any]) -> Operator:

@@ -171,7 +171,7 @@ class Signature:
     the base plus what the body returns; one for `points` too takes models without a base as they
     are. `arranges` marks operators on layouts, not on values. `use` says what it is good for,
     `needs` of an option which other one has to have which value for it to count, `apart` which
-    option has to be true for all inputs to be one and the same.
+    option has to be true for all inputs to be one and the same, or two of them with equal options.
     """
 
     name: str

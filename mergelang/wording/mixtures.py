@@ -101,15 +101,17 @@ right:  let x = moe(a { prompts: ["solve"] }, b { prompts: ["tell"] }, gate: hid
 """,
     ),
     "E2311": Kind(
-        "all experts have the same prompts, so the gates could not tell them apart",
+        "two experts have the same prompts, so the gates could not tell them apart",
         label="the same prompts",
+        related=("as these",),
         help=(
             "give each expert texts of the kind that it is good at",
             "if it is to be trained anyway, `allow_identical: true` lets it be",
         ),
         explain="""\
-Gates are made from prompts; equal prompts make equal gates, and every token would go to the same
-experts, whatever it is.
+Gates are made from prompts. Equal prompts make equal gates, so no token would ever go to one of the
+two rather than to the other, whatever it is; of experts that are all alike in this the first ones
+would get every token.
 
 wrong:  let x = moe(a { prompts: ["solve"] }, b { prompts: ["solve"] }, gate: hidden)
 
@@ -201,6 +203,24 @@ right:  let x = moe(
           a { prompts: ["solve"] }, b { prompts: ["tell"] }, c { shared: true },
           gate: hidden, architecture: deepseek
         )
+""",
+    ),
+    "E2318": Kind(
+        "two inputs of `{operator}` are one and the same model, with the same options",
+        label="the same again",
+        related=("this one",),
+        help=(
+            "leave one out",
+            "if it is to be trained afterwards, `{option}: true` lets it be",
+        ),
+        explain="""\
+Two experts between which nothing makes a difference say the same, at the cost of two. One model may
+well be two experts of several with prompts of different kinds. As the start of a training, where
+the experts grow apart, equal ones have their use: `allow_identical: true` says so.
+
+wrong:  let x = moe(a, a, b, gate: random)
+
+right:  let x = moe(a, a, b, gate: random, allow_identical: true)
 """,
     ),
     "E2319": Kind(
