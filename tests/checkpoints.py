@@ -44,9 +44,12 @@ def llama_config(*, layers: int = 4, hidden: int = 8, vocabulary: int = 32) -> d
 def write_model(
     folder: Path, *, dtype: str = "BF16", layers: int = 4, hidden: int = 8, vocabulary: int = 32,
     extra: Mapping[str, tuple[int, ...]] | None = None, lack: Iterable[str] = (),
-    dtypes: Mapping[str, str] | None = None, seed: int | None = None,
+    dtypes: Mapping[str, str] | None = None, seed: int | None = None, **settings: object,
 ) -> Path:  # fmt: skip
-    """Writes a model of zeros, or of small random bytes with a seed; gives its folder."""
+    """Writes a model of zeros, or of small random bytes with a seed; gives its folder.
+
+    `settings` are those of its config that are no Llama's.
+    """
     sizes = {"layers": layers, "hidden": hidden, "vocabulary": vocabulary}
     shapes = llama_shapes(**sizes) | dict(extra or {})
     for name in lack:
@@ -54,7 +57,7 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {name: (dtypes or {}).get(name, dtype) for name in shapes}
     write_tensors(folder / "model.safetensors", shapes, kinds, seed)
-    (folder / "config.json").write_text(json.dumps(llama_config(**sizes), indent=2))
+    (folder / "config.json").write_text(json.dumps(llama_config(**sizes) | settings, indent=2))
     return folder
 
 
@@ -132,6 +135,9 @@ def write_zoo(folder: Path) -> Path:
     write_model(folder / "gappy", lack=("model.layers.1.mlp.up_proj.weight",))
     write_model(folder / "thin", hidden=16)
     write_model(folder / "biased", extra={"model.layers.0.self_attn.q_proj.bias": (8,)})
+    write_model(folder / "near", model_type="mistral", sliding_window=16)
+    windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": 16}
+    write_model(folder / "nearer", model_type="qwen3", **windows)
     gpt = {f"transformer.h.{layer}.mlp.c_fc.weight": (8, 8) for layer in range(4)}
     write_tensors(folder / "gpt.safetensors", gpt, dict.fromkeys(gpt, "F32"))
     for name, layers in (("t5", 4), ("t5_small", 2)):

@@ -78,7 +78,6 @@ ELSEWHERE = {
     "E2324": "told by the run",
     "E2325": "told by the run",
     "E2326": "told by the planner",
-    "E2327": "told by the planner",
     "W2310": "told by the run",
     "W0301": "an installed package cannot be loaded",
 }

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import mergelang
-from mergelang.errors import InputError
+from mergelang.errors import RecipeError
 from tests import zoo
 
 WINDOW = {"use_sliding_window": True, "sliding_window": 3}
@@ -58,5 +58,5 @@ def test_a_mixture_of_one_model_sees_as_far_as_it(name, family, tmp_path):
 
 def test_layers_of_two_kinds_are_none_of_a_qwen3_moe(tmp_path):
     dense(tmp_path / "a", "qwen3", WINDOW | {"max_window_layers": 2})
-    with pytest.raises(InputError, match=r"E2327.*attend to near tokens only"):
+    with pytest.raises(RecipeError, match=r"E2327.*some layers of `a` attend to near tokens only"):
         mixed(tmp_path, "qwen3_moe")

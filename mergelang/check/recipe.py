@@ -19,6 +19,7 @@ from mergelang.check.usage import Usage
 from mergelang.check.value import UNKNOWN, File, Opened, Value
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.check.wanted import Wanted
+from mergelang.check.windows import check_windows
 from mergelang.errors import Diagnostic, InputError, RecipeError
 from mergelang.files import facts_below
 from mergelang.lang import ast, parse
@@ -96,6 +97,8 @@ def check(
     shared.texts = {(folder / path).resolve(): text for path, text in (used or {}).items()}
     recipe = _File(source, folder, shared, settings or {}, main=True)
     recipe.check()
+    if sources:
+        shared.report.extend(check_windows(recipe.outputs, shared.checkpoints))
     if sources and places:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
         shared.vocabularies.report(shared.report, (each.term for each in recipe.outputs))

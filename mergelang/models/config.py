@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mergelang.errors import InputError
 from mergelang.models.attention import KEY, NEAR, kinds_of
 from mergelang.models.towers import STATES, value_at
 
@@ -160,12 +159,7 @@ def qwen2_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
 
 
 def qwen3_moe(config: Config, experts: int, top_k: int, shared: bool) -> Config:
-    """Of a Qwen3 that of a Qwen3-MoE, whose layers attend to near tokens all or none.
-
-    Raises InputError (E2327) where they differ.
-    """
-    if len(set(kinds_of(config, config["num_hidden_layers"]))) > 1:
-        raise InputError("E2327", key=KEY)
+    """Of a Qwen3 that of a Qwen3-MoE, whose layers attend to near tokens all or none."""
     return _qwen_moe("Qwen3Moe", "qwen3_moe", config, experts, top_k)
 
 

@@ -14,6 +14,8 @@ NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 PROJECTIONS = tuple(f"self_attn.{part}_proj.weight" for part in "qkvo")
 BIASES = tuple(f"self_attn.{part}_proj.bias" for part in "qkv")
 
+EACH, ALL, NONE = "each", "all", "none"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -24,6 +26,7 @@ class Family:
     matrices of a shared expert, `shared_gate` the name of its gate: None where it knows none.
     `parts` renames the matrices of an expert. Besides those of all families its layers have the
     tensors `also`; those among them that are `zero` are zero where the dense model lacks them.
+    `near`: which layers can attend to near tokens only, each by itself, all or none, or none.
     `code` is the repository on the Hub whose code loads it, where transformers has none of its own.
     """
 
@@ -36,6 +39,7 @@ class Family:
     shared_gate: str | None = None
     also: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
+    near: str = NONE
     code: str = ""
 
     def expert(self, number: int, part: str) -> str:
@@ -55,7 +59,7 @@ FAMILIES = {
         Family(
             "mixtral", ("llama", "mistral"), "block_sparse_moe.gate.weight",
             "block_sparse_moe.experts.",
-            parts={"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"},
+            parts={"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}, near=ALL,
         ),
         Family(
             "deepseek", ("llama", "mistral"), "mlp.gate.weight", "mlp.experts.",
@@ -64,10 +68,11 @@ FAMILIES = {
         Family(
             "qwen2_moe", ("qwen2", "llama", "mistral"), "mlp.gate.weight", "mlp.experts.",
             shared="mlp.shared_expert.", shared_gate="mlp.shared_expert_gate.weight", zero=BIASES,
+            near=EACH,
         ),
         Family(
             "qwen3_moe", ("qwen3",), "mlp.gate.weight", "mlp.experts.",
-            also=("self_attn.q_norm.weight", "self_attn.k_norm.weight"),
+            also=("self_attn.q_norm.weight", "self_attn.k_norm.weight"), near=ALL,
         ),
     )
 }  # fmt: skip
@@ -86,3 +91,11 @@ def fits(family: Family, shared: bool, gated: bool | None) -> bool:
     if not shared:
         return family.shared_gate is None
     return family.shared is not None and not (gated and family.shared_gate is None)
+
+
+def instead_of(family: Family, shared: bool) -> Family:
+    """The one that does the same, with a shared expert or none, and that transformers has."""
+    return next(
+        each for each in FAMILIES.values()
+        if not each.code and set(family.dense) <= set(each.dense) and fits(each, shared, None)
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from mergelang.ops.expr import Context, Value, filled, structure, uniform_numbers
 from mergelang.ops.expr import noise as normal
-from mergelang.ops.families import FAMILIES, NORMS, PARTS, Family, family_for, fits
+from mergelang.ops.families import FAMILIES, NORMS, PARTS, Family, family_for, fits, instead_of
 from mergelang.ops.layout import (
     Changed,
     Fresh,
@@ -107,7 +107,10 @@ def moe(
         "not a feed-forward layer: a mixture takes it from its base": others,
         "feed-forward layers of the base: a mixture has those of its experts": replaced,
     }
-    warnings = (("W2311", {"family": family.name, "repo": family.code}),) if family.code else ()
+    warnings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    if family.code:
+        other = instead_of(family, bool(constant)).name
+        warnings = (("W2311", {"family": family.name, "repo": family.code, "other": other}),)
     edits = ((family.name, edit),)
     return Layout(inventory, origins, edits, reasons, prepare, warnings)
 

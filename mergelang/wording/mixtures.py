@@ -298,12 +298,28 @@ tokens of the output, whose tokenizer is not written yet.
 """,
     ),
     "E2327": Kind(
-        "some layers of the base attend to near tokens only, and a Qwen3-MoE has no such `{key}`",
+        "some layers of `{text}` attend to near tokens only, and in a mixture of the architecture "
+        "{family} all do or none",
+        label="its layers differ",
         help=("take a base whose layers all attend alike",),
         explain="""\
 A Qwen3 may have a window of attention in its later layers (`use_sliding_window` and
 `max_window_layers` in its config). In a Qwen3-MoE all layers have it, or none, so the mixture would
 read long texts otherwise than its models do.
+""",
+    ),
+    "W2312": Kind(
+        "the layers of `{text}` attend to near tokens only, those of a mixture of the architecture "
+        "{family} to all",
+        label="reads longer texts otherwise",
+        help=(
+            "`architecture: {other}` keeps to its window",
+            "texts of up to {window} tokens are read as they were",
+        ),
+        explain="""\
+The base of the mixture has a window of attention, as the first Mistrals do (`sliding_window` in
+their config). The code for a DeepSeek-MoE knows none. Texts no longer than the window are read as
+they were; in longer ones tokens see more than the model was trained with.
 """,
     ),
     "W2310": Kind(
@@ -319,7 +335,7 @@ experts are hardly used. (The condition number of the gate is above 5, as mergek
         "transformers has no code of its own for the architecture {family} of this mixture",
         label="loads with code from the Hub alone",
         help=(
-            "`architecture: qwen2_moe` makes a model that does the same and loads as it is",
+            "`architecture: {other}` makes a model that does the same and loads as it is",
             "or load it with `trust_remote_code=True`, which runs the code of {repo}",
         ),
         explain="""\
@@ -327,7 +343,8 @@ The first DeepSeek-MoE is a Llama with experts and a shared expert that counts t
 token. Its config names code on the Hub, which has to be fetched and run to load the model; whether
 that code goes with a version of transformers is for its authors. A Qwen2-MoE has a shared expert,
 too, weighed by a gate of its own, and transformers knows it. With a gate of zeros, which halves
-what the expert adds to any token, and the expert's last matrices doubled, it does the same.
+what the expert adds to any token, and the expert's last matrices doubled, it does the same. So does
+a Mixtral where no expert is shared.
 """,
     ),
 }
