@@ -55,6 +55,16 @@ def test_a_text_model_is_merged_into_a_vision_language_model_by_one_line(
     zoo.logits(zoo.load(KINDS[name], tmp_path / "out"), KINDS[name])
 
 
+def reads_alike(out, whole, kind, name):
+    """The text model of a folder loads as it is, and says of text what the whole says."""
+    loaded, told = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(told.values()) and type(loaded).__name__ == name
+    inside = zoo.load(kind, whole)
+    with torch.no_grad():
+        wanted = inside(input_ids=zoo.TOKENS).logits
+        assert torch.allclose(loaded.eval()(input_ids=zoo.TOKENS).logits, wanted, atol=1e-5)
+
+
 def test_the_text_model_inside_is_a_model_of_its_own(tiny, tmp_path):
     vlm = tiny("llava") / "a"
     made = run(tmp_path, "vlm.language_model", vlm=vlm)
@@ -62,12 +72,59 @@ def test_the_text_model_inside_is_a_model_of_its_own(tiny, tmp_path):
     assert made.keys() == {
         key.removeprefix("language_model.") for key in whole if key.startswith("language_model.")
     }
-    loaded, told = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert not any(told.values()) and type(loaded).__name__ == "LlamaForCausalLM"
-    inside = zoo.load(KINDS["llava"], vlm)
-    with torch.no_grad():
-        wanted = inside(input_ids=zoo.TOKENS).logits
-        assert torch.allclose(loaded.eval()(input_ids=zoo.TOKENS).logits, wanted, atol=1e-5)
+    reads_alike(tmp_path / "out", vlm, KINDS["llava"], "LlamaForCausalLM")
+
+
+SEEING = {
+    "qwen2_vl": {"depth": 3, "embed_dim": 16, "hidden_size": 32, "num_heads": 2},
+    "qwen2_5_vl": {"depth": 3, "hidden_size": 16, "num_heads": 2, "out_hidden_size": 32,
+                   "fullatt_block_indexes": [1], "window_size": 8, "intermediate_size": 24},
+    "qwen3_vl": {"depth": 3, "hidden_size": 16, "num_heads": 2, "out_hidden_size": 32,
+                 "intermediate_size": 24, "deepstack_visual_indexes": [1]},
+}  # fmt: skip
+"""What sees in the Qwens that see, none of whose text models transformers takes by its own name."""
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("name", SEEING)
+def test_the_text_model_of_a_qwen_that_sees_is_a_qwen(name, tied, tmp_path):
+    import transformers
+
+    camel = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[name]
+    settings = zoo.TEXT | {"rope_parameters": zoo.ROPE, "tie_word_embeddings": tied}
+    kind = zoo.Kind(
+        f"{camel}ForConditionalGeneration",
+        lambda: getattr(transformers, f"{camel}Config")(
+            text_config=settings | ({"head_dim": 8} if name == "qwen3_vl" else {}),
+            vision_config=SEEING[name] | {"patch_size": 4, "spatial_merge_size": 1},
+            image_token_id=63, video_token_id=62, tie_word_embeddings=tied,
+        ),
+    )  # fmt: skip
+    vlm = make(kind, 3, tmp_path / "vlm")
+    made = run(tmp_path, "vlm.language_model", vlm=vlm)
+    assert ("lm_head.weight" in made) is not tied
+    wanted = "Qwen3ForCausalLM" if name == "qwen3_vl" else "Qwen2ForCausalLM"
+    reads_alike(tmp_path / "out", vlm, kind, wanted)
+
+
+def test_a_config_that_speaks_of_the_text_without_a_section_is_one_of_the_text_model(
+    tiny, tmp_path
+):
+    """As those of the published Qwen2-VLs and Qwen2.5-VLs do."""
+    vlm = shutil.copytree(tiny("qwen2_5_vl") / "a", tmp_path / "vlm")
+    config = json.loads((vlm / "config.json").read_text())
+    section = config.pop("text_config")
+    rope = section.pop("rope_parameters")
+    flat = {
+        **section, **config, "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+    }  # fmt: skip
+    (vlm / "config.json").write_text(json.dumps(flat))
+    made = run(tmp_path, "stack(vlm.language_model[..3], vlm.language_model[3..])", vlm=vlm)
+    assert not any("visual" in key for key in made)
+    told = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert told["vocab_size"] == 64 and not any("vision" in key for key in told)
+    reads_alike(tmp_path / "out", vlm, KINDS["qwen2_5_vl"], "Qwen2ForCausalLM")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Modules of models: `vlm.language_model`, and `graft(vlm, language_model: merged)`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mergelang.check.config import Checkpoints, config_of
@@ -11,7 +12,9 @@ from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Value
 from mergelang.errors import InputError
 from mergelang.lang import ast
-from mergelang.models.modules import Module, find_module, module_words
+from mergelang.models.config import ALONE
+from mergelang.models.modules import HEAD, Module, find_module, module_words
+from mergelang.models.towers import mode_of
 from mergelang.ops.layout import LayoutError
 from mergelang.ops.parts import graft, view
 from mergelang.source import Span
@@ -35,8 +38,14 @@ class Modules:
                 return UNKNOWN
             config = config_of(whole, self._checkpoints) or {}
             inner = config.get(found.section) or {} if found.section else {}
-            architecture = str(inner.get("model_type", "")) or whole.inventory.architecture
-            layout = view(whole.inventory, found.tensors, found.section, architecture)
+            kind = str(inner.get("model_type", "")) or whole.inventory.architecture
+            stated = found.section or "num_hidden_layers" in config
+            own = ALONE.get(kind) if stated and mode_of(word.id) == "text" else None
+            layout = view(whole.inventory, found.tensors, found.section, own or kind)
+            if own:
+                tied = not any(name.startswith(HEAD) for name in found.tensors)
+                edits = (*layout.config, ("alone", {"kind": own, "tied": tied}))
+                layout = replace(layout, config=edits)
         return Term(
             "module", (whole,), {"words": (word.id,)}, span, whole.mass, whole.seed, donor=whole,
             inventory=layout and layout.inventory, layout=layout,

@@ -49,6 +49,15 @@ PERIODS = (
 LISTED = {"sliding_window_pattern": "layer_types", "no_rope_layer_interval": "no_rope_layers"}
 """More of them, where the config has not the list that says it layer by layer."""
 
+ALONE = {
+    "qwen2_vl": "qwen2", "qwen2_vl_text": "qwen2", "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3",
+}  # fmt: skip
+"""What text models are by themselves that transformers knows inside of others only, by the
+`model_type` of the section about them, or of a whole config that has none."""
+
+CLASSES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
 
 def section(config: Config, path: Iterable[str]) -> Config:
     """The part of a config under nested keys; empty where there is none."""
@@ -133,6 +142,26 @@ def _renumbered(value: Any, ids: Mapping[int, int]) -> Any:
     if isinstance(value, list):
         return [_renumbered(each, ids) for each in value]
     return ids.get(value, value) if isinstance(value, int) else value
+
+
+def alone(config: Config, kind: str, tied: bool) -> Config:
+    """Of a text model inside another that of it alone, a `kind` of model that transformers has.
+
+    `tied`: it has no head but its embedding. Of text, positions are one number a token, so the
+    parts into which those of pictures fall make no difference.
+    """
+    kept = {
+        key: value for key, value in config.items()
+        if not key.startswith(("vision_", "image_", "video_"))
+    }  # fmt: skip
+    for key in ("rope_parameters", "rope_scaling"):
+        if isinstance(kept.get(key), Mapping):
+            kept[key] = {
+                name: value for name, value in kept[key].items()
+                if not name.startswith("mrope") and value != "mrope"
+            } or None  # fmt: skip
+    own = {"architectures": [CLASSES[kind]], "model_type": kind, "tie_word_embeddings": tied}
+    return {**kept, **own}
 
 
 def mixtral(config: Config, experts: int, top_k: int, shared: bool) -> Config:
