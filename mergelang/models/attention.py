@@ -12,16 +12,19 @@ from typing import Any
 FULL, NEAR = "full_attention", "sliding_attention"
 KEY, PATTERN, GLOBAL = "layer_types", "sliding_window_pattern", "global_attn_every_n_layers"
 
-EVERY = {
-    "gemma2": 2, "gemma3_text": 6, "gemma3n_text": 5, "cohere2": 4, "exaone4": 4, "gpt_oss": 2,
-    "olmo3": 4, "vaultgemma": 2,
+LAST = {
+    "gemma2": (2, None), "gemma3_text": (6, PATTERN), "gemma3n_text": (5, None),
+    "cohere2": (4, PATTERN), "exaone4": (4, PATTERN), "gpt_oss": (2, None), "olmo3": (4, None),
+    "vaultgemma": (2, None), "afmoe": (4, GLOBAL),
 }  # fmt: skip
-"""Every so many layers one attends to all tokens, unless `sliding_window_pattern` says otherwise;
-by `model_type`."""
+FIRST = {"modernbert": (3, GLOBAL), "modernbert-decoder": (3, GLOBAL), "cwm": (4, None)}
+"""Of every so many layers the last or the first one attends to all tokens, by `model_type`; and the
+key under which a config says another number."""
 
-FROM = frozenset(
-    {"qwen2", "qwen3", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"}
-)
+FROM = frozenset({
+    "qwen2", "qwen3", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text",
+    "qwen2_5_omni_text",
+})  # fmt: skip
 """Where `use_sliding_window` is on, layers from `max_window_layers` on attend to near tokens."""
 
 
@@ -39,14 +42,13 @@ def spelled_out(section: Mapping[str, Any], count: int) -> Mapping[str, Any]:
     kind = section.get("model_type")
     if isinstance(section.get(KEY), list):
         return section
-    every = section.get(PATTERN, EVERY.get(kind))
-    first, from_first = section.get("max_window_layers"), section.get(GLOBAL)
-    if kind in EVERY and type(every) is int and every > 0 and section.get("sliding_window", 1):
-        kinds = [NEAR if (layer + 1) % every else FULL for layer in range(count)]
-    elif kind in FROM and section.get("use_sliding_window") and type(first) is int:
+    usual, key = LAST.get(kind) or FIRST.get(kind) or (None, None)
+    every, first = section.get(key, usual), section.get("max_window_layers")
+    if kind in FROM and section.get("use_sliding_window") and type(first) is int:
         kinds = [FULL if layer < first else NEAR for layer in range(count)]
-    elif type(from_first) is int and from_first > 0:
-        kinds = [NEAR if layer % from_first else FULL for layer in range(count)]
+    elif type(every) is int and every > 0 and section.get("sliding_window", True):
+        ahead = 1 if kind in LAST else 0
+        kinds = [NEAR if (layer + ahead) % every else FULL for layer in range(count)]
     else:
         return section
     return {**section, KEY: kinds}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mergelang.models.attention import KEY, NEAR, kinds_of
+from mergelang.models.attention import GLOBAL, KEY, NEAR, PATTERN, kinds_of
 from mergelang.models.towers import STATES, value_at
 
 Config = Mapping[str, Any]
@@ -46,7 +46,7 @@ PERIODS = (
 """Keys that say that every so many layers one is of another kind."""
 
 
-LISTED = {"sliding_window_pattern": "layer_types", "no_rope_layer_interval": "no_rope_layers"}
+LISTED = {PATTERN: KEY, GLOBAL: KEY, "no_rope_layer_interval": "no_rope_layers"}
 """More of them, where the config has not the list that says it layer by layer."""
 
 ALONE = {
