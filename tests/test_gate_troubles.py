@@ -99,6 +99,7 @@ def test_a_tokenizer_of_another_model_is_told(folder):
         'a { prompts: ["add"] }, b { prompts: ["add"], avoid: ["tell"] }, gate: hidden',
         "a { noise: 0.1 }, a { noise: 0.2 }, b, gate: random",
         "a, b, a { shared: true }, gate: random, architecture: qwen2_moe",
+        "a, a, b { shared: true }, gate: random, architecture: qwen2_moe, allow_identical: true",
         "a, a, b, gate: random, allow_identical: true",
         'a { prompts: ["add"] }, b { prompts: ["add"] }, gate: hidden, allow_identical: true',
     ],

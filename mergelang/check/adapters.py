@@ -48,7 +48,9 @@ def lora(
         whole = given
         if adapter is not None and base.inventory is not None and adapter.tables:
             inventory = _tied(given, adapter, call.span, expressions)
-            whole = inventory and _resized(given, adapter, inventory, call.span, expressions)
+            whole = None
+            if inventory is not None:
+                whole = _resized(given, adapter, inventory, call.span, expressions)
         if whole is None:
             return UNKNOWN
         return expressions.terms.adapted(given, whole, opened.reference, inventory, call.span)

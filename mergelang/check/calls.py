@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mergelang.check import mass as masses
 from mergelang.check.adapters import lora
+from mergelang.check.apart import check_apart
 from mergelang.check.modules import check_graft
 from mergelang.check.options import Options, universal
 from mergelang.check.program import Term
@@ -13,7 +14,7 @@ from mergelang.check.retokenize import retokenize
 from mergelang.check.schedule import ONE, ZERO, Curve, Schedule
 from mergelang.check.statistics import check_statistics
 from mergelang.check.suggest import counted, nearest
-from mergelang.check.terms import Input, same
+from mergelang.check.terms import Input
 from mergelang.check.value import UNKNOWN, Number, Unknown, Value, describe, exactly
 from mergelang.check.wish import vocabulary
 from mergelang.lang import ast
@@ -183,7 +184,8 @@ class Calls:
             inputs += [base or inputs[0]]
             base = None
         mass = self._mass(call, signature, inputs, base, options)
-        if mass is None or not self._apart(signature, inputs, options):
+        plain = inputs[: len(inputs) - len(signature.named)]
+        if mass is None or not check_apart(self._report, signature, plain, options):
             return UNKNOWN
         config = policy.pop("config", None)
         terms = self._expressions.terms
@@ -198,31 +200,6 @@ class Calls:
         )  # fmt: skip
         sound = check_statistics(self._report, signature, inputs, options, made.inventory)
         return made if sound else UNKNOWN
-
-    def _apart(
-        self, signature: sig.Signature, inputs: list[Input], options: dict[str, Any]
-    ) -> bool:
-        """Whether the inputs are not all one model, and no two of them one with the same options,
-        or may be so; reported if not."""
-        plain = inputs[: len(inputs) - len(signature.named)]
-        if not signature.apart or options[signature.apart]:
-            return True
-        of_each = [options[option.name] for option in signature.options if option.each]
-        said = list(zip(*of_each, strict=True)) if of_each else [()] * len(plain)
-        alike = [
-            (i, j) for j in range(len(plain)) for i in range(j)
-            if same(plain[i].term, plain[j].term)
-        ]  # fmt: skip
-        twins = [(i, j) for i, j in alike if said[i] == said[j]]
-        every = len(plain) > 1 and len(alike) == len(plain) * (len(plain) - 1) // 2
-        if not every and not twins:
-            return True
-        i, j = (0, 1) if every else twins[0]
-        self._report.add(
-            "E2312" if every else "E2318", plain[j].span, plain[i].span, option=signature.apart,
-            operator=signature.name, count=len(plain),
-        )  # fmt: skip
-        return False
 
     def _count(self, call: ast.Call, signature: sig.Signature, arguments: _Arguments) -> bool:
         count = len(arguments.inputs)

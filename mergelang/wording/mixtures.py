@@ -119,7 +119,7 @@ right:  let x = moe(a { prompts: ["solve"] }, b { prompts: ["tell"] }, gate: hid
 """,
     ),
     "E2312": Kind(
-        "all {count} inputs of `{operator}` are one and the same model",
+        "all {count} inputs of `{operator}`{but} are one and the same model",
         label="the same again",
         related=("this one",),
         help=(
