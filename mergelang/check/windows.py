@@ -13,10 +13,16 @@ def check_windows(
     outputs: Iterable[Destination], checkpoints: Checkpoints
 ) -> Iterator[Diagnostic]:
     """E2327, W2312: for each mixture under outputs whose layers would see other tokens."""
+    seen: set[Term] = set()
+
+    def below(term: Term) -> list[Term]:
+        return [each for each in term.inputs if each not in seen]
+
     for output in outputs:
-        for term in walk(output.term):
-            if term.op == "moe" and term.layout is not None:
+        for term in walk(output.term, below):
+            if term.op == "moe" and term.layout is not None and term not in seen:
                 yield from _lost(term, checkpoints)
+            seen.add(term)
 
 
 def _lost(term: Term, checkpoints: Checkpoints) -> Iterator[Diagnostic]:
