@@ -59,3 +59,16 @@ def hub(tmp_path, monkeypatch):
         (model / "picture.png").write_bytes(b"\x89PNG")
         hub.repo("org/name").commit(model)
         yield hub
+
+
+@pytest.fixture
+def call(capsys):
+    """Calls the command line in this process; gives exit code, standard output and error."""
+    from mergelang.cli.app import main
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call

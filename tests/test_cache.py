@@ -215,23 +215,6 @@ def test_the_bytes_are_the_same_with_every_cache(folder):
         assert weights(folder) == found, cache
 
 
-# The command
-
-
-@pytest.fixture
-def call(capsys):
-    from mergelang.cli import main
-    from mergelang.cli.app import main as run_main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = run_main(list(words))
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    assert main is not None
-    return call
-
-
 # Notes
 
 

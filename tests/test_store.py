@@ -29,20 +29,6 @@ def store(tmp_path, monkeypatch) -> Path:
     return tmp_path / "store"
 
 
-@pytest.fixture
-def call(capsys):
-    from mergelang.cli import main
-    from mergelang.cli.app import main as run_main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = run_main(list(words))
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    assert main is not None
-    return call
-
-
 def test_an_entry_is_a_safetensors_file(store):
     assert Blobs().put("k" * 40, TYPE, value(7), "module:f", 1.5)
     entry = Blobs().checked("k" * 40)
