@@ -21,6 +21,8 @@ def cache(what: str, keep: int | None, as_json: bool) -> int:
         raise UsageError("E1014", one=what, other="--keep")
     try:
         return _do(what, keep, Blobs(), as_json)
+    except BrokenPipeError:
+        raise  # of what is printed
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise RunError("E2006", path=str(cache_folder()), reason=reason) from error

@@ -31,7 +31,7 @@ FACTOR = 20
 """A value is kept by itself where computing it takes this many times what writing it and reading it
 back does, and a moment more."""
 
-MOMENT = 0.02
+MOMENT = 0.002
 """Seconds that a value is no more than worth a file of its own, whatever its size."""
 
 
@@ -57,9 +57,13 @@ class Cache:
         pending = any(self.names[path].startswith(FACTS) for path in paths(expr, task))
         return PENDING + key if pending else key
 
-    def keeps(self, expr: Expr, task: Task) -> bool:
-        """Whether the value of a call on whole tensors is worth keeping."""
-        return self._worth(self.takes(expr, task), value_type(task).nbytes)
+    def keeps(self, expr: Expr, task: Task, took: float = 0.0) -> bool:
+        """Whether the value of a call on whole tensors is worth keeping. `took` are the seconds
+        that it has just taken: they count where nothing was known of its function."""
+        seconds = self.takes(expr, task)
+        if expr.attr[0] not in self.measured:
+            seconds = max(seconds, took)
+        return self._worth(seconds, value_type(task).nbytes)
 
     def keeps_tensor(self, task: Task) -> bool:
         """Whether a tensor of an output is, that is made without such calls."""

@@ -72,7 +72,7 @@ class Prepared:
     def keep(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
         rates.note(expr.attr[0], seconds, work(expr, self._task.type))
         key = self._keys.get(expr)
-        worth = key and self._cache.keeps(expr, self._task) and np.isfinite(value).all()
+        worth = key and self._cache.keeps(expr, self._task, seconds) and np.isfinite(value).all()
         if worth and changed(self._inputs) is None:  # else it may be that of other bytes
             began = time.perf_counter()
             data = memoryview(value)

@@ -266,7 +266,7 @@ class _Run:
                 wants = task.name in noted and not allow_nonfinite
                 return self._job(task, folder, files, allow_nonfinite, wants, inputs)
 
-            if any(each.root is not None and needs_torch(each.root, each.type) for each in todo):
+            if any(map(_loads_torch, todo)):
                 import_module("torch")  # once, for all workers
             while todo:
                 self._workers = self._team(
@@ -366,6 +366,13 @@ class _Run:
             in_place = task.action == RESUME
             return Kept(task.name, task.sources, sink, files=files, in_place=in_place)
         return Copy(task.name, task.sources, sink, files=files, allow_nonfinite=allow_nonfinite)
+
+
+def _loads_torch(task: Task) -> bool:
+    """Whether torch is loaded for a task; not if the store has what its functions would give."""
+    if task.root is None or not needs_torch(task.root, task.type):
+        return False
+    return not task.stored or task.stored < len(calls_of(task.root))
 
 
 def asked(program: Program) -> tuple[str, dict[str, str]]:
