@@ -1,7 +1,10 @@
 """The store of values: what runs keep for later ones, what is taken from there, and its limits."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +313,43 @@ def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kep
     none = "store: keeps none of 5 tensors: under 0.01 s to compute, under 0.01 s to keep"
     assert none in str(plan).splitlines()
     assert "store:" not in str(made.plan(fresh=True, cache="none"))
+
+
+def test_a_function_that_was_never_measured_is_judged_by_what_it_takes(folder, monkeypatch):
+    monkeypatch.setattr(rates, "FUNCTION", 0.0)  # as if it took nothing
+    monkeypatch.setattr(cached, "FACTOR", 0)
+    monkeypatch.setattr(cached, "MOMENT", 1e-7)
+    made = recipe(folder)
+    assert not any(task.keeps for task in made.plan().outputs[0].tasks)
+    run(made)
+    assert len(Blobs().entries()) == 4
+    Blobs().prune(0)
+    monkeypatch.setattr(cached, "MOMENT", 10)  # what is known by now decides
+    monkeypatch.setattr(rates, "seconds", lambda *_: 0.0)
+    run(made, fresh=True)
+    assert not Blobs().entries()
+
+
+def test_torch_is_not_loaded_for_what_the_store_has(folder):
+    from mergelang.run.compiler import library
+
+    if library() is None:
+        pytest.skip("no C compiler: torch computes all blocks")
+    recipe(folder)
+    script = (
+        "import sys\n"
+        "from mergelang.api import load\n"
+        "from mergelang.plan import cached\n"
+        "cached.MOMENT = cached.FACTOR = 0\n"
+        "load('x.merge', {'scale': sys.argv[1]}).run(processes=False)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", script, scale], cwd=folder, capture_output=True,
+                       text=True, check=True, env={**os.environ, "PYTHONPATH": os.getcwd()}).stdout
+        for scale in ("1", "0.5")
+    ]  # fmt: skip
+    assert said == ["True\n", "False\n"]
 
 
 @pytest.mark.parametrize("first", [True, False])

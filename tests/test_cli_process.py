@@ -88,6 +88,19 @@ def test_a_reader_that_leaves_is_not_an_error(folder):
     assert process.wait() == 0
 
 
+@pytest.mark.parametrize("words", [("inspect", "a"), ("cache", "ls"), ("cache", "ls", "--json")])
+def test_nor_is_one_that_was_never_there(folder, words):
+    read, write = os.pipe()
+    os.close(read)
+    unbuffered = ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        [*MERGELANG, *words], cwd=folder, env=unbuffered, stdout=write, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @contextmanager
 def terminal():
     """Both ends of a terminal of 80 by 24; the process gets the second one."""
