@@ -104,6 +104,8 @@ def test_two_locks(call, tmp_path, capfd):
         "~ parameter soup weight", "~ file a model.safetensors", "+ set t"
     ]  # fmt: skip
     assert call("old.lock", "old.lock")[1] == "no difference between the two locks\n"
+    Path("kept").write_text(Path("old.lock").read_text())  # told by its first line
+    assert call("kept", "x.merge.lock") == (code, out, err)
 
 
 def test_things_of_two_kinds_are_told(call):

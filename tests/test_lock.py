@@ -210,6 +210,9 @@ def test_a_source_with_other_bytes_is_an_error_that_names_the_command(call, fold
             "help: accept it as it is now: `mergelang lock mix.merge --update a`",
         ]
         assert (folder / "out" / "mixed" / RECORD).read_bytes() == record
+    assert call("run", "mix.merge", "--set", "t=0.5")[2].endswith(
+        "help: accept it as it is now: `mergelang lock mix.merge --set t=0.5 --update a`\n"
+    )
     assert call("lock", "mix.merge", "--update", "a") == (0, "wrote mix.merge.lock\n", "")
     assert now in lock(folder).read_text()
     assert call("run", "mix.merge", "--frozen")[0] == 0

@@ -158,7 +158,7 @@ def test_the_command_says_what_was_looked_at_and_what_is_wrong(out, monkeypatch,
     assert said.out.startswith("out: 1 thing wrong in 7 files and 39 tensors, ")
     assert said.err == (
         f"error[E2114]: tensor {name} in {path.name} is not as it was written\n"
-        "help: run the recipe again: `mergelang lineage DIR --recipe` prints it\n"
+        "help: run the recipe again: `mergelang lineage out --recipe` prints it\n"
     )
     assert main(["verify", "out", "--json"]) == 1
     found = json.loads(capfd.readouterr().out)

@@ -42,10 +42,12 @@ def show_diff(a: Path, b: Path, as_json: bool) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """What a path on the command line is, by its name."""
-    if path.suffix == ".lock":
-        return LOCK
-    return RECIPE if path.suffix in (".merge", ".yml", ".yaml") else MODEL
+    """What a path on the command line is: by its name, and a lock by its first line, too."""
+    if path.suffix in (".merge", ".yml", ".yaml"):
+        return RECIPE
+    from mergelang.record.lock import is_lock
+
+    return LOCK if path.suffix == ".lock" or is_lock(path) else MODEL
 
 
 def _recipe_facts(path: Path) -> Any:

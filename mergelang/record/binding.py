@@ -85,7 +85,7 @@ class Binding:
         found = [
             Diagnostic("E2130", None, self._said(change) | {
                 "file": change.name[2], "source": change.name[1],
-                "command": f"mergelang lock {self.recipe} --update {self._name(change.name[1])}",
+                "command": self._locking(f" --update {self._name(change.name[1])}"),
             })
             for change in moved(self.was or {}, kept, digests or {})
         ]  # fmt: skip
@@ -140,12 +140,16 @@ class Binding:
 
     def _accepting(self, change: Change) -> str:
         """The command that makes the lock say what is so now."""
-        settings = "".join(
-            f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
-        )
         update = ""
         if change.name[0] == "source" and change.was and change.now:
             update = f" --update {self._name(change.name[1])}"
+        return self._locking(update)
+
+    def _locking(self, update: str) -> str:
+        """The command that locks the recipe with the settings of this one."""
+        settings = "".join(
+            f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
+        )
         return f"mergelang lock {self.recipe}{settings}{update}"
 
     def _name(self, source: str) -> str:

@@ -57,6 +57,15 @@ def lock_text(facts: Mapping[Name, str]) -> str:
     return "\n".join([HEAD, *lines, ""])
 
 
+def is_lock(path: Path) -> bool:
+    """Whether a file begins as a lock does, whatever it is called."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(HEAD)) == HEAD.encode()
+    except OSError:
+        return False
+
+
 def fact_text(name: Name) -> str:
     """The name of a fact on one line."""
     return " ".join(

@@ -52,7 +52,7 @@ def rebuild(
     recompute(planned, [(task, stored[task.name]) for task in tasks], told)
     arith = _other_arithmetic(record)
     problems = [
-        Diagnostic("E2123", None, {"tensor": task.name, "arith": arith})
+        Diagnostic("E2123", None, {"tensor": task.name, "arith": arith, "shown": shown})
         for task in tasks if not results[task.name]
     ]  # fmt: skip
     return [task.name for task in tasks], problems

@@ -47,7 +47,7 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
         there = (path / RECORD).exists()
         raise InputError("E2102", path=shown, file=RECORD if there else None,
                          none=None if there else "")  # fmt: skip
-    look = _Look(path if path.is_dir() else path.parent, record, say)
+    look = _Look(path if path.is_dir() else path.parent, shown, record, say)
     if path.is_dir():
         look.names(files)
     look.weights([name for name, said in files.items() if "digest" not in said], files)
@@ -60,14 +60,14 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
 class _Look:
     """What has been seen of a folder so far."""
 
-    def __init__(self, folder: Path, record: Record, say: Say):
-        self.folder, self.record, self.say = folder, record, say
+    def __init__(self, folder: Path, shown: str, record: Record, say: Say):
+        self.folder, self.shown, self.record, self.say = folder, shown, record, say
         self.problems: list[Diagnostic] = []
         self.types: dict[str, TensorType] = {}
         self.tensors = self.read = 0
 
     def add(self, code: str, **facts: Any) -> None:
-        self.problems.append(Diagnostic(code, None, facts))
+        self.problems.append(Diagnostic(code, None, {"shown": self.shown, **facts}))
 
     def names(self, files: Mapping[str, Any]) -> None:
         """Files that are there and are not of the record. Hidden ones are no part of a model."""

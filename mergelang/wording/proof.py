@@ -53,12 +53,12 @@ Hidden files (`.gitattributes`) are no part of a model and are not looked at.
     ),
     "E2111": Kind(
         "{file} is missing",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="The record names a file that is not in the folder.\n",
     ),
     "E2112": Kind(
         "{file} is not as it was written",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="""\
 The bytes of the file have another digest than the record says: it was edited, or the disk or a copy
 damaged it.
@@ -66,7 +66,7 @@ damaged it.
     ),
     "E2113": Kind(
         "the header of {file} is not as it was written, so its tensors cannot be told apart",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="""\
 The header of a weight file says which tensor lies where. Its bytes have another digest than the
 record says, so nothing that it says can be believed.
@@ -74,7 +74,7 @@ record says, so nothing that it says can be believed.
     ),
     "E2114": Kind(
         "tensor {tensor} in {file} is not as it was written",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="""\
 The bytes of the tensor have another digest than the record says: somebody changed the weights, or
 the disk or a copy damaged them. All other tensors that are not named are as they were written.
@@ -82,17 +82,20 @@ the disk or a copy damaged them. All other tensors that are not named are as the
     ),
     "E2115": Kind(
         "tensor {tensor} is missing",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="The record names a tensor that is in none of the weight files.\n",
     ),
     "E2116": Kind(
         "tensor {tensor} in {file} is not of the record",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="A weight file holds a tensor that the run did not write.\n",
     ),
     "E2117": Kind(
         "the records in mergelang.json and in {file} differ in `{key}`",
-        help=("see both: `mergelang lineage DIR --json`, `mergelang lineage DIR/{file} --json`",),
+        help=(
+            "see both: `mergelang lineage {shown} --json`, "
+            "`mergelang lineage {shown}/{file} --json`",
+        ),
         explain="""\
 Each weight file carries the record of its output. One of the two has been changed, or the files are
 of different runs.
@@ -100,7 +103,7 @@ of different runs.
     ),
     "E2118": Kind(
         "{file} has {got} bytes, and had {wanted} when it was written",
-        help=("run the recipe again: `mergelang lineage DIR --recipe` prints it",),
+        help=("run the recipe again: `mergelang lineage {shown} --recipe` prints it",),
         explain="The file was cut short, extended or replaced since the run wrote it.\n",
     ),
     "E2119": Kind(
@@ -204,7 +207,7 @@ may be whole: `verify` says so on its own.
         "tensor {tensor} comes out otherwise than it was written",
         help=(
             "the output was made with other arithmetic: {arith}",
-            "look at the sources first: `mergelang verify DIR --parents`",
+            "look at the sources first: `mergelang verify {shown} --parents`",
         ),
         explain="""\
 `verify --rebuild` computes tensors again from their sources, as the recipe in the record says.
