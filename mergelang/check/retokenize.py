@@ -14,7 +14,7 @@ from mergelang.check.alignment import Alignment, Rule
 from mergelang.check.program import Term, walk
 from mergelang.check.report import Report
 from mergelang.check.schedule import ZERO
-from mergelang.check.suggest import listed
+from mergelang.check.suggest import listed, nearest
 from mergelang.check.terms import Input
 from mergelang.check.vocabularies import LEAVES, Vocabularies, made_tables
 from mergelang.check.wish import Wish
@@ -71,6 +71,8 @@ def retokenize(
     target = target_of(
         list(dict.fromkeys(words for _, words in named)), wish.tokens, wish.pad
     )
+    ready.doubt(wish, [text for text, owner in target.added.items() if owner is None],
+                [words for _, words in order.values()])  # fmt: skip
     places = list(order)
     common = {
         "target": target,
@@ -107,6 +109,10 @@ def _asked(wish: Wish) -> Iterator[Term]:
     for each in (*wish.of, wish.base, *rows):
         if each is not None:
             yield each.term
+
+
+ALIKE = 0.8
+"""The share from which on two tokens are taken for one, miswritten."""
 
 
 class _Ready:
@@ -169,6 +175,16 @@ class _Ready:
             found[text] = (words, row, each.force)
         return found
 
+    def doubt(self, wish: Wish, new: list[str], vocabularies: Iterable[Vocabulary]) -> None:
+        """Warns of tokens that no model has and that are written nearly as one that a model has.
+        One that is told from it by a number is one of a row, and no slip."""
+        known = [text for words in vocabularies if words.tokenizer for text in words.tokenizer.added]
+        for text in new:
+            near = nearest(text, known, ALIKE)
+            numbered = any(map(str.isdigit, text))
+            if near is not None and not (numbered and _letters(near) == _letters(text)):
+                self._report.add("W2403", wish.tokens[text].span, token=text, near=near)
+
     def base(self, wish: Wish, term: Term) -> Vocabulary | None:
         """The model whose rows are preferred: as said, else the base of the merge if it has one."""
         if wish.base is not None:
@@ -179,6 +195,10 @@ class _Ready:
             if (words := self._vocabularies.words(base)) is not None
         }
         return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text))
 
 
 def _donors(term: Term, vocabularies: Vocabularies) -> list[Term]:

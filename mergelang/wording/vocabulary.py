@@ -317,4 +317,17 @@ wrong:  output "out" = base { chat_template: auto }
 right:  output "out" = chat { chat_template: auto }
 """,
     ),
+    "W2403": Kind(
+        "no model has the token `{token}`, so it is added",
+        label="a token of its own",
+        help=("did you mean `{near}`?",),
+        explain="""\
+`tokens:` may name tokens that no model has: they are added to the vocabulary. This one is written
+nearly as one that is there. If it is meant, nothing is wrong.
+
+wrong:  output "out" = base { tokenizer: union(base, chat), tokens: { "<|im_ned|>": zero } }
+
+right:  output "out" = base { tokenizer: union(base, chat), tokens: { "<|im_end|>": zero } }
+""",
+    ),
 }  # fmt: skip
