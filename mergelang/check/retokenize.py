@@ -178,7 +178,7 @@ class _Ready:
     def doubt(self, wish: Wish, new: list[str], vocabularies: Iterable[Vocabulary]) -> None:
         """Warns of tokens that no model has and that are written nearly as one that a model has.
         One that is told from it by a number is one of a row, and no slip."""
-        known = [text for words in vocabularies if words.tokenizer for text in words.tokenizer.added]
+        known = [text for each in vocabularies if each.tokenizer for text in each.tokenizer.added]
         for text in new:
             near = nearest(text, known, ALIKE)
             numbered = any(map(str.isdigit, text))
