@@ -38,6 +38,20 @@ class Recipe:
     """Commits of revisions on the Hub, by `org/name` or `org/name@revision`."""
     allow_pickle: bool = False
     """Whether weights that only torch can read (`.bin`) are read by it, as tensors alone."""
+    arith: str | None = None
+    """The arithmetic of the card that runs compute on; None for that of the processor."""
+
+    def on(self, device: str) -> "Recipe":
+        """The recipe for runs on a device: `cpu`, `cuda`, `cuda:1`, or `torch`, which takes the
+        steps of a card by torch on the processor. Plans and locks then name its arithmetic.
+
+        Loads torch for all but `cpu`. Raises UsageError (E1007) for another name, RunError (E0911)
+        where there is no such device.
+        """
+        from mergelang.run.device import open_device
+
+        opened = open_device(device)
+        return replace(self, arith=opened and opened.arith)
 
     @property
     def lock(self) -> Path | None:
@@ -60,7 +74,8 @@ class Recipe:
                 self.source, folder=self.folder, settings=self.settings, sources=sources,
                 reached=reached, pins=self._pinned(moving), allow_pickle=self.allow_pickle,
             )  # fmt: skip
-        return replace(program, diagnostics=(*self.notes, *program.diagnostics))
+        found = (*self.notes, *program.diagnostics)
+        return replace(program, diagnostics=found, arith=self.arith)
 
     def _pinned(self, moving: Collection[str]) -> Mapping[str, str]:
         """The commits that the lock has of revisions on the Hub, and those of `pins`."""
@@ -139,6 +154,7 @@ class Recipe:
         cache_limit: int | None = None,
         allow_nonfinite: bool = False,
         frozen: bool = False,
+        device: str = "cpu",
         listener: "Listener | None" = None,
         control: "Control | None" = None,
     ) -> "Plan":
@@ -150,16 +166,17 @@ class Recipe:
         Outputs that are up to date are left alone, and what has not changed of others is kept,
         unless `fresh`; `cache` as for `plan`. `memory` in bytes bounds the process (default 1 GiB).
         Of the `threads` (default: one a core) each is a process of its own, unless other threads
-        run here or `processes` is false: then they share this process, and take turns. `listener`
-        takes the events of `mergelang.run.events`, `control` pauses and cancels. Raises
-        RecipeError, RunError, Cancelled.
+        run here or `processes` is false: then they share this process, and take turns. On a
+        `device` (see `on`) they always do, up to 8 of them, and what CUDA itself takes of memory
+        comes on top. `listener` takes the events of `mergelang.run.events`, `control` pauses and
+        cancels. Raises RecipeError, RunError, Cancelled.
         """
-        plan = self.plan(
+        plan = self.on(device).plan(
             outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit, memory=memory
         )
         run(
             plan, lock=self.lock, frozen=frozen, memory=memory, threads=threads,
-            processes=processes, block=block, fresh=fresh,
+            processes=processes, block=block, fresh=fresh, device=device,
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
@@ -288,11 +305,12 @@ def _near(path: Path) -> str | None:
 
 def run(
     plan: "Plan", *, lock: Path | None = None, frozen: bool = False, memory: int | None = None,
-    listener: "Listener | None" = None, **options: Any,
+    listener: "Listener | None" = None, device: str = "cpu", **options: Any,
 ) -> None:  # fmt: skip
     """Executes a plan with a record and a model card in every output. See `Recipe.run`.
 
-    `lock` is the path of the recipe's lock; with None there is none.
+    `lock` is the path of the recipe's lock; with None there is none. The plan is of the recipe
+    `on` the `device`.
     """
     from mergelang.files import cache_folder
     from mergelang.record.keep import Keeper
@@ -316,6 +334,7 @@ def run(
             for event in nothing_to_do(outputs):
                 tell(event)
         else:
+            from mergelang.run.device import open_device
             from mergelang.run.execute import execute
             from mergelang.run.fetch import fetch_sources
 
@@ -324,7 +343,10 @@ def run(
                 tell(noted("W2005", path=str(cache_folder()), reason=refusal))
             fetch_sources(plan, listener, options.get("control"))
             recorder = Keeper(plan, binding)
-            execute(plan, memory=memory, recorder=recorder, listener=listener, **options)
+            execute(
+                plan, memory=memory, recorder=recorder, listener=listener,
+                device=open_device(device), **options,
+            )  # fmt: skip
         if lock is not None and not frozen:
             try:
                 binding.write(_sources(plan))

@@ -25,6 +25,7 @@ from mergelang.cli.arguments import (
     RECIPE,
     SETTINGS,
     parse_count,
+    parse_device,
     parse_port,
     parse_share,
     parse_size,
@@ -136,7 +137,12 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 @command(
     RECIPE, OUTPUTS, INTO, SETTINGS,
     MEMORY,
-    argument("--threads", metavar="N", type=parse_count, help="default: the usable cores"),
+    argument("--threads", metavar="N", type=parse_count,
+             help="default: the usable cores; with a device at most 8"),
+    argument("--device", metavar="NAME", type=parse_device, default="cpu",
+             help="where to compute: cpu (the default), cuda or cuda:N for a card (what CUDA takes "
+                  "of memory comes on top of --memory), or torch, which takes the steps of a card "
+                  "on the processor, as a check"),
     FRESH, *CACHE,
     argument("--allow-nonfinite", action="store_true", help="merges NaN and infinity, too"),
     argument("--frozen", action="store_true", help="refuses anything that the lock does not say"),
@@ -148,7 +154,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 )  # fmt: skip
 def run_command(options: Any) -> None:
     """Runs a recipe: writes all its outputs, or those named."""
-    recipe = _load(options)
+    recipe = _load(options).on(options.device)
     if not (options.fresh or options.frozen or options.dry_run):
         done = recipe.up_to_date(options.outputs, into=options.into)
         if done:
@@ -174,7 +180,7 @@ def run_command(options: Any) -> None:
     with listener(options.as_json) as listen, ending_as_interrupted():
         api.run(
             planned, lock=recipe.lock, frozen=options.frozen, memory=options.memory,
-            threads=options.threads, fresh=options.fresh,
+            threads=options.threads, fresh=options.fresh, device=options.device,
             allow_nonfinite=options.allow_nonfinite, listener=listen,
         )  # fmt: skip
 

@@ -62,6 +62,13 @@ def parse_cache(text: str) -> str:
     return text
 
 
+def parse_device(text: str) -> str:
+    """The name of a device."""
+    from mergelang.run.device import checked
+
+    return checked(text.strip())
+
+
 def parse_port(text: str) -> int:
     """A port of the network, 1 to 65535."""
     if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 < int(text) < 1 << 16:

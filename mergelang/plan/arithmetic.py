@@ -11,7 +11,15 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+TIED = frozenset({"whole"}), frozenset({"whole", "rowwise"})
+"""Operations whose bytes hang on the arithmetic: of the processor, and of a card."""
+
 _LEVELS = (("avx512f", "avx512"), ("avx2", "avx2"), ("asimd", "neon"))
+
+
+def tied(arith: str | None) -> frozenset[str]:
+    """Operations whose bytes hang on an arithmetic; None is that of the processor."""
+    return TIED[arith is not None]
 
 
 @cache

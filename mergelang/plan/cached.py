@@ -38,13 +38,14 @@ MOMENT = 0.002
 @dataclass(frozen=True)
 class Cache:
     """How a run uses the store. `names` are digests of files by path; those without one have a name
-    that only this run knows. `measured`: see `store.rates`."""
+    that only this run knows. `measured`: see `store.rates`. `arith`: see `Program`."""
 
     mode: str = AUTO
     limit: int = LIMIT
     names: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     numbers: Numbers | None = None
+    arith: str | None = None
     _passes: dict[Any, float] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -53,7 +54,7 @@ class Cache:
 
     def key(self, expr: Expr, task: Task) -> str:
         """The key of the value of an expression, or a pending one."""
-        key = value_key(expr, value_type(task), task, self.names) or ""
+        key = value_key(expr, value_type(task), task, self.names, self.arith) or ""
         pending = any(self.names[path].startswith(FACTS) for path in paths(expr, task))
         return PENDING + key if pending else key
 
@@ -127,8 +128,9 @@ def with_cache(plan: Plan, mode: str = AUTO, limit: int = LIMIT) -> Plan:
     if mode == NONE:
         return plan
     names, blobs = file_names(plan), Blobs(limit)
-    numbers = Numbers(Tables(blobs), plan.checkpoints.values(), names)
-    cache = Cache(mode, limit, names, rates.rates(), numbers)
+    arith = plan.graph.program.arith
+    numbers = Numbers(Tables(blobs), plan.checkpoints.values(), names, arith)
+    cache = Cache(mode, limit, names, rates.rates(), numbers, arith)
     idle: set[Hashable] = set()  # of what differs only in its place nothing is kept, either
 
     def made(task: Task) -> Task:
@@ -160,7 +162,7 @@ def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:
     if task.action != COMPUTE:
         return task
     if cache.keeps_tensor(task):
-        made = derivation(task, cache.names)
+        made = derivation(task, cache.names, cache.arith)
         entry = blobs.find(made.key) if made else None
         if entry is not None and entry.extent.type == task.type:
             return Task(

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from mergelang.ops.expr import Draw, Expr, Extent
 from mergelang.ops.rows import Rows
-from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.arithmetic import arithmetic, tied
 from mergelang.plan.cost import order
 from mergelang.plan.lower import Call
 from mergelang.plan.plan import Task
@@ -45,8 +45,10 @@ class Derivation(NamedTuple):
     operators: tuple[str, ...]
 
 
-def derivation(task: Task, digests: Mapping[str, str]) -> Derivation | None:
-    """The derivation of the tensor of a task.
+def derivation(
+    task: Task, digests: Mapping[str, str], arith: str | None = None
+) -> Derivation | None:
+    """The derivation of the tensor of a task, in an arithmetic (None: that of the processor).
 
     `digests` are those of the files by path, with their kind (`store.digests.identity`). None
     where one of the files behind the tensor has none yet.
@@ -55,7 +57,7 @@ def derivation(task: Task, digests: Mapping[str, str]) -> Derivation | None:
     if task.root is not None:
         written = _written(task.root, task.makers)
         text, extents, names = written.text, written.extents, written.names
-        operators = (*written.operators, *_arithmetic(written))
+        operators = (*written.operators, *_arithmetic(written, arith))
     try:
         stored, leaves = _bound(extents, names, task.binding, digests)
     except _NoDigest:
@@ -77,8 +79,9 @@ def model_key(tasks: Iterable[Task], digests: Mapping[str, str]) -> str | None:
 
 
 def value_key(
-    expr: Expr, type: TensorType, task: Task, digests: Mapping[str, str]
-) -> str | None:
+    expr: Expr, type: TensorType, task: Task, digests: Mapping[str, str],
+    arith: str | None = None,
+) -> str | None:  # fmt: skip
     """The key of the value that an expression has within a task's tensor; None as above.
 
     The type is that of the value: an expression does not know its shape by itself. Nor does it know
@@ -89,11 +92,11 @@ def value_key(
         _, leaves = _bound(written.extents, written.names, task.binding, digests)
     except _NoDigest:
         return None
-    return _digest(f"value {type} {task.rows}", written.text, *leaves, *_arithmetic(written))
+    return _digest(f"value {type} {task.rows}", written.text, *leaves, *_arithmetic(written, arith))
 
 
-def _arithmetic(written: "_Written") -> tuple[str, ...]:
-    return (arithmetic(),) if written.whole else ()
+def _arithmetic(written: "_Written", arith: str | None) -> tuple[str, ...]:
+    return (arith or arithmetic(),) if written.functions & tied(arith) else ()
 
 
 def _digest(*parts: str) -> str:
@@ -117,14 +120,14 @@ def _bound(
 
 class _Written(NamedTuple):
     """An expression as text, one line a node, in which stored tensors and names are numbered in the
-    order in which they come. `operators` made it, with their versions. `whole`: it calls a linear
-    algebra library."""
+    order in which they come. `operators` made it, with their versions. `functions` are the
+    operations in it that run a function by its name."""
 
     text: str
     extents: tuple[Extent, ...]
     names: tuple[str, ...]
     operators: tuple[str, ...]
-    whole: bool
+    functions: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
@@ -132,7 +135,8 @@ def _written(root: Expr, calls: tuple[Call, ...]) -> _Written:
     numbers: dict[Expr, int] = {}
     extents: dict[Extent, int] = {}
     names: dict[str, int] = {}
-    lines, whole = [], False
+    lines: list[str] = []
+    functions: set[str] = set()
     makers = None
 
     def said(attr: Any) -> str:
@@ -153,10 +157,12 @@ def _written(root: Expr, calls: tuple[Call, ...]) -> _Written:
         if expr.op in FUNCTIONS:
             makers = makers if makers is not None else _makers(calls)
             line += f" {sorted(makers.get(expr, ()))}"
-            whole |= expr.op == "whole"
+            functions.add(expr.op)
         lines.append(line)
     made = sorted({f"{call.operator} {call.version}" for call in calls})
-    return _Written("\n".join(lines), tuple(extents), tuple(names), tuple(made), whole)
+    return _Written(
+        "\n".join(lines), tuple(extents), tuple(names), tuple(made), frozenset(functions)
+    )
 
 
 def _makers(calls: Iterable[Call]) -> dict[Expr, set[str]]:

@@ -27,9 +27,10 @@ class Numbers:
     those. The type that is asked for is that of the values within the tensor."""
 
     def __init__(
-        self, tables: Tables, checkpoints: Iterable[Checkpoint], names: Mapping[str, str]
-    ):
-        self.tables, self._names = tables, names
+        self, tables: Tables, checkpoints: Iterable[Checkpoint], names: Mapping[str, str],
+        arith: str | None = None,
+    ):  # fmt: skip
+        self.tables, self._names, self._arith = tables, names, arith
         self._promised: set[str] = set()
         self._found: dict[frozenset[str], str] = {}
         self._checkpoints = tuple(checkpoints)
@@ -40,7 +41,7 @@ class Numbers:
 
     def named(self, names: Mapping[str, str]) -> "Numbers":
         """The same tables for files of other names."""
-        return Numbers(self.tables, self._checkpoints, names)
+        return Numbers(self.tables, self._checkpoints, names, self._arith)
 
     def table(self, task: Task) -> str:
         """The table for the numbers of a tensor; empty where there is none."""
@@ -55,7 +56,8 @@ class Numbers:
     def keys(self, task: Task, type: TensorType) -> dict[Expr, str]:
         """The key of each number of a tensor, where all files behind it have a name."""
         found = {
-            expr: value_key(expr, type, task, self._names) for expr in reductions(task.root)
+            expr: value_key(expr, type, task, self._names, self._arith)
+            for expr in reductions(task.root)
         }
         return {expr: key for expr, key in found.items() if key is not None}
 

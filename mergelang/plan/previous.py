@@ -30,7 +30,7 @@ def with_previous(plan: Plan) -> Plan:
         return plan
     known = known_digests(plan)
     outputs = (
-        _kept(output, written, known) if written else output
+        _kept(output, written, known, plan.graph.program.arith) if written else output
         for output, written in zip(plan.outputs, before, strict=True)
     )
     return replace(plan, outputs=tuple(outputs))
@@ -52,7 +52,9 @@ def known_digests(plan: Plan) -> dict[str, str]:
     return {path: digest for path, digest in found.items() if digest}
 
 
-def _kept(output: OutputPlan, written: Written, known: Mapping[str, str]) -> OutputPlan:
+def _kept(
+    output: OutputPlan, written: Written, known: Mapping[str, str], arith: str | None
+) -> OutputPlan:
     files = {name: _state(output, name, facts) for name, facts in written.files.items()}
     if all(state == MISSING for state in files.values()):
         gone = tuple(task._replace(change=MISSING) for task in output.tasks)
@@ -64,7 +66,7 @@ def _kept(output: OutputPlan, written: Written, known: Mapping[str, str]) -> Out
         change = NEW
         if made is not None:
             lies = made.extent.path.rpartition("/")[2]
-            now = derivation(task, known)
+            now = derivation(task, known, arith)
             change = _change(made, now) or files.get(lies, MISSING)
         tasks.append(task._replace(change=change) if change else _keep(task, made))
     return replace(output, tasks=tuple(tasks))

@@ -16,6 +16,7 @@ def with_shared(plan: Plan) -> Plan:
     if len(plan.outputs) == 1:
         return plan
     names = plan.cache.names if plan.cache else file_names(plan)
+    arith = plan.graph.program.arith
     made: dict[str, Extent] = {}
     outputs = []
     for output in plan.outputs:
@@ -24,7 +25,7 @@ def with_shared(plan: Plan) -> Plan:
         tasks = []
         for task in output.tasks:
             computed = task.original.action == COMPUTE and not output.current
-            derived = derivation(task.original, names) if computed else None
+            derived = derivation(task.original, names, arith) if computed else None
             if derived is not None:
                 new[derived.key] = places[task.name]
                 if task.action == COMPUTE and derived.key in made:

@@ -17,7 +17,7 @@ from mergelang.graph import Graph, build
 from mergelang.graph.node import Node
 from mergelang.models.reference import hub_name
 from mergelang.ops.registry import operators
-from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.arithmetic import arithmetic, tied
 from mergelang.plan.cost import order
 from mergelang.plan.keys import ENGINE
 from mergelang.plan.lower import Lowering, merges
@@ -128,17 +128,21 @@ def recipe_facts(graph: Graph) -> Facts:
     """All facts of a recipe but those of its sources, of all its outputs."""
     found = facts_of(graph.program)
     found["engine",] = str(ENGINE)
-    if any(_is_tied(graph, node) for node in graph.nodes if node.op in operators()):
-        found["arith",] = arithmetic()
+    nodes = (node for node in graph.nodes if node.op in operators())
+    names = {name for node in nodes for name in _ties(graph, node)}
+    if names:
+        found["arith",] = " and ".join(sorted(names))
     return dict(sorted(found.items()))
 
 
-def _is_tied(graph: Graph, node: Node) -> bool:
-    """Whether an operator goes through a linear algebra library, whose bytes are those of a build
-    and a class of CPU: a mixture whose gates a model makes; of others seen on the first tensor of
-    each number of dimensions that it computes."""
+def _ties(graph: Graph, node: Node) -> set[str]:
+    """The arithmetic that an operator is tied to, since it goes through a linear algebra library,
+    whose bytes are those of a build and a class of CPU or a card: a mixture whose gates a model
+    makes, on the processor; of others seen on the first tensor of each number of dimensions that it
+    computes."""
     if node.term.layout is not None and node.term.layout.prepare is not None:
-        return True
+        return {arithmetic()}
+    arith = graph.program.arith
     inventory = node.term.inventory
     firsts: dict[int, str] = {}
     for name in inventory:
@@ -149,7 +153,8 @@ def _is_tied(graph: Graph, node: Node) -> bool:
                 firsts[len(shape)] = name
     lowering = Lowering(graph.program.checkpoints)
     roots = (lowering.value(node, name).expr for name in firsts.values())
-    return any(expr.op == "whole" for root in roots for expr in order(root))
+    calls = any(expr.op in tied(arith) for root in roots for expr in order(root))
+    return {arith or arithmetic()} if calls else set()
 
 
 def gates_facts(program: Program, outputs: Iterable[tuple[Destination, Node]]) -> Facts:

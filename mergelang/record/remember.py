@@ -22,7 +22,7 @@ def remember(plan: Plan, output: OutputPlan, seal: Seal, folder: Path) -> None:
     places = output.extents
     tensors: dict[str, Made] = {}
     for task in output.tasks:
-        made = derivation(task.original, known)
+        made = derivation(task.original, known, plan.graph.program.arith)
         if made is not None:
             tensors[task.name] = Made(places[task.name], seal.tensors[task.name], *made)
     files = {name: facts_of(each) for name, each in files_below(folder).items()}
@@ -50,7 +50,8 @@ def request_of(program: Program, output: Destination) -> str:
     such a source current.
     """
     said = [
-        __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
+        __version__, str(ENGINE), program.arith or arithmetic(), program.tree.source.text,
+        output.text,
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
         *(f"{path}\n{text}" for path, text in program.templates.items()),

@@ -45,11 +45,12 @@ class Prepared:
     `keep` puts into the store what is worth it. `dropped` counts entries that were damaged, whose
     values are computed. `known` are the numbers of reductions, `wants` all reductions, as they
     stand in the expression. `inputs` are the facts of files for which the names of the cache hold.
+    What calls take is noted where they are `timed`: on a device they take another time.
     """
 
-    def __init__(self, cache: Cache, task: Task, inputs: Mapping[str, Facts]):
+    def __init__(self, cache: Cache, task: Task, inputs: Mapping[str, Facts], timed: bool = True):
         self._cache, self._task, self._blobs = cache, task, cache.blobs
-        self._inputs = inputs
+        self._inputs, self._timed = inputs, timed
         keys = {expr: cache.key(expr, task) for expr in calls_of(task.root)}
         self.dropped = 0
         found = {}
@@ -70,7 +71,8 @@ class Prepared:
         self.wants = tuple(made.get(expr, expr) for expr in reductions(task.root))
 
     def keep(self, expr: Expr, value: np.ndarray, seconds: float) -> None:
-        rates.note(expr.attr[0], seconds, work(expr, self._task.type))
+        if self._timed:
+            rates.note(expr.attr[0], seconds, work(expr, self._task.type))
         key = self._keys.get(expr)
         worth = key and self._cache.keeps(expr, self._task, seconds) and np.isfinite(value).all()
         if worth and changed(self._inputs) is None:  # else it may be that of other bytes
@@ -118,7 +120,7 @@ def publish(
             was = cache.key(expr, task)
             if was.startswith(PENDING) and digests.keys() >= set(paths(expr, task)):
                 cache.blobs.publish(was, known.key(expr, task))
-        made = derivation(task, digests) if cache.keeps_tensor(task) else None
+        made = derivation(task, digests, cache.arith) if cache.keeps_tensor(task) else None
         if made is not None and cache.blobs.find(made.key) is None:
             _put(cache, folder, task, made.key)
     for table, (tasks, _, seconds) in known.worth_noting(output.tasks).items():

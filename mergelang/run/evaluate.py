@@ -1,6 +1,8 @@
 """Evaluates one expression into memory: for tests, and for commands that look at one tensor."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -44,16 +46,26 @@ def evaluate(
     threads: int = 1,
     allow_nonfinite: bool = False,
     name: str = "tensor",
+    device: Any = None,
 ) -> bytes:
     """The bytes of the expression as a tensor of `type` (little endian, as safetensors keeps it).
 
-    `block` is a multiple of 16,384. Stored tensors are read from their files.
+    `block` is a multiple of 16,384. Stored tensors are read from their files. With a `device`
+    (`run.device`) it is computed there.
     """
     files, sink = Files(), Memory(type.nbytes)
-    job = Job(name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite)
+    job = Job(
+        name, root, type, sink, block=block, files=files, allow_nonfinite=allow_nonfinite,
+        device=device,
+    )  # fmt: skip
 
-    def machine() -> Machine:
-        return Machine(max(block, job.block), files)
+    def machine() -> Any:
+        size = max(block, job.block)
+        host = Machine(size, files)
+        if device is None:
+            return host
+        module = import_module("mergelang.run.device.machine")
+        return module.DeviceMachine(size, host, device)
 
     try:
         Pool([_Alone()], lambda number: job, machine, threads, lambda made: None, Control()).run()

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from mergelang.check.program import Program
-from mergelang.errors import MergelangError
+from mergelang.errors import MergelangError, UsageError
 from mergelang.files import Facts
 from mergelang.plan.cached import calls_of, passing
 from mergelang.plan.memory import BUFFERS, check_memory, with_memory
@@ -33,6 +33,7 @@ from mergelang.run.cached import Prepared, drop, numbers_wanted, publish, worth_
 from mergelang.run.compiler import library
 from mergelang.run.copies import Copy, Kept
 from mergelang.run.crew import Crew, can_fork
+from mergelang.run.device import LARGEST, THREADS
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
 from mergelang.run.native import needs_torch
@@ -103,6 +104,7 @@ def execute(
     listener: events.Listener | None = None,
     control: Control | None = None,
     recorder: Recorder | None = None,
+    device: Any = None,
 ) -> None:
     """Writes every output of the plan.
 
@@ -110,17 +112,28 @@ def execute(
     default the number of usable cores, and are `processes` of their own where those can be forked;
     `block` (elements, a multiple of 16,384) is chosen to fit.
     None of them changes a byte. What an interrupted run has done is taken over, unless `fresh`.
+    With a `device` (`run.device`), that of which the plan has the arithmetic, tensors are computed
+    there: the workers are threads, and `block` is that of the device.
     Raises RunError or Cancelled; an output is then either whole or as it was before.
     """
+    if plan.graph.program.arith != (device and device.arith):
+        raise ValueError("the plan is for another device: see Recipe.on")
     if memory is not None or plan.memory is None:
         plan = with_memory(plan, memory)
     memory = check_memory(plan)
-    threads = threads or usable_cores()
-    team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
-    block = block or _block(plan, memory, threads, BLOCK[team])
+    if device is None:
+        threads = threads or usable_cores()
+        team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
+    else:
+        threads, team = threads or min(usable_cores(), THREADS), Pool
+    if device is not None and processes:
+        raise UsageError("E1014", one="processes", other="device")
+    room = memory - PROCESS - plan.holds
+    small = _block(room, threads, BLOCK[team])
+    block = block or (small if device is None else _block(device.room(room), threads, LARGEST))
     run = _Run(
         plan, memory, block, team, threads, listener or (lambda event: None), control or Control(),
-        fresh,
+        fresh, device, small,
     )  # fmt: skip
     run.tell(
         events.RunStarted(
@@ -160,9 +173,10 @@ class _Run:
 
     def __init__(
         self, plan: Plan, memory: int, block: int, team: type[Team], threads: int,
-        listener: events.Listener, control: Control, fresh: bool,
+        listener: events.Listener, control: Control, fresh: bool, device: Any, small: int,
     ):  # fmt: skip
         self.plan, self.memory, self.block, self.fresh = plan, memory, block, fresh
+        self.device, self._small = device, small  # elements of a block beside the device
         self._team, self._threads = team, threads
         self._listener, self.control = listener, control
         self._telling, self._log = Lock(), events.Log()
@@ -270,8 +284,8 @@ class _Run:
                 import_module("torch")  # once, for all workers
             while todo:
                 self._workers = self._team(
-                    todo, make, lambda: Machine(max(self.block, self.plan.rows), files),
-                    self._threads, done, self.control, budget, tick,
+                    todo, make, lambda: self._machine(files), self._threads,
+                    done, self.control, budget, tick,
                 )  # fmt: skip
                 self._workers.run()
                 self._read, self._workers = self.bytes_read, None
@@ -307,7 +321,8 @@ class _Run:
         """Opens the folder; gives what there is to do in it."""
         name = output.destination.text
         refuse_changed(inputs)
-        known, why = folder.open(head(output, inputs), self.fresh)
+        arith = self.plan.graph.program.arith
+        known, why = folder.open(head(output, inputs, arith), self.fresh)
         self._log.open(folder.partial / EVENTS)
         if why:
             self.note("W2002", output=name, why=why)
@@ -320,6 +335,7 @@ class _Run:
     def _time(self, task: Task, seconds: float) -> None:
         """Adds up what passes take that call no function on whole tensors."""
         large = self.plan.cache is not None and task.reads >= MEASURED_FROM
+        large = large and self.device is None
         if large and task.action == COMPUTE and not calls_of(task.root):
             for rate in {PASS, passing(task)}:
                 took, count = self._passes.get(rate, (0.0, 0))
@@ -345,6 +361,15 @@ class _Run:
         self._looked = self.seconds
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
+    def _machine(self, files: Files) -> Any:
+        """What one worker computes with."""
+        rows = self.plan.rows
+        if self.device is None:
+            return Machine(max(self.block, rows), files)
+        module = import_module("mergelang.run.device.machine")
+        host = Machine(max(self._small, rows), files)
+        return module.DeviceMachine(max(self.block, rows), host, self.device)
+
     def _job(
         self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool, wants: bool,
         inputs: Mapping[str, Facts],
@@ -352,7 +377,8 @@ class _Run:
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
             look = worth_a_look(self.plan, task, wants)
-            stored = Prepared(self.plan.cache, task, inputs) if look else None
+            timed = self.device is None
+            stored = Prepared(self.plan.cache, task, inputs, timed) if look else None
             return Job(
                 task.name, stored.root if stored else task.root, task.type, sink,
                 block=self.block, files=files, binding=task.binding,
@@ -360,7 +386,7 @@ class _Run:
                 dropped=stored.dropped if stored else 0,
                 spill=folder.partial if task.spills else None,
                 known=stored.known if stored else {},
-                wants=stored.wants if stored and wants else (),
+                wants=stored.wants if stored and wants else (), device=self.device,
             )  # fmt: skip
         if task.action in (KEEP, CACHED, SHARED, RESUME):
             in_place = task.action == RESUME
@@ -392,9 +418,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _block(plan: Plan, memory: int, threads: int, block: int) -> int:
-    """The block size that fits, at most `block`."""
-    room = (memory - PROCESS - plan.holds) // max(1, threads)
+def _block(room: int, threads: int, block: int) -> int:
+    """The block size of which one for each thread fits into so many bytes, at most `block`."""
+    room //= max(1, threads)
     while block > UNIT and block * BUFFERS > room:
         block //= 2
     return block

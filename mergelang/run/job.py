@@ -19,7 +19,7 @@ from mergelang.ops.expr import REDUCTIONS, SCALAR, Expr, Extent
 from mergelang.plan.cost import is_wide, row_block, sample_pieces
 from mergelang.plan.passes import evaluated, needs, startable
 from mergelang.run.finite import nonfinite
-from mergelang.run.floats import STORED, widen
+from mergelang.run.floats import widen
 from mergelang.run.kernel import by_torch, kernel
 from mergelang.run.machine import Files, Frame, Machine
 from mergelang.run.native import Program, program, takes_rows
@@ -51,7 +51,8 @@ class Job:
     one that reads values from the store, those that it has without, since sums hang on them. `keep`
     is told the values of calls on whole tensors; `dropped` is handed on in the result. With
     `spill`, a folder, such calls are made one at a time, and their values wait in files there.
-    `known` is what some reductions give, `wants` those whose outcome the result tells.
+    `known` is what some reductions give, `wants` those whose outcome the result tells. With
+    `device` it is computed there, in blocks as large as `block` allows.
     """
 
     def __init__(
@@ -71,12 +72,17 @@ class Job:
         spill: Path | None = None,
         known: Mapping[Expr, Any] = NONE,
         wants: Sequence[Expr] = (),
+        device: Any = None,
     ):
         self.name, self.root, self.type, self.sink = name, root, type, sink
         self.binding = binding
         self._rows = row_block(root, type) if rows is None else rows
         self.block = self._rows or block
-        self.files = files
+        if device is not None and self._rows:
+            # Sums of columns are added up span by span, in their order: never half a span.
+            span = span_of(self._rows)
+            self.block = block // span * span or self._rows
+        self.files, self._device = files, device
         self.count = type.count
         self.passes, self.dropped, self.seconds = 0, dropped, 0.0
         self._allow, self._keep, self._spill = allow_nonfinite, keep, spill
@@ -134,7 +140,7 @@ class Job:
                 continue
             blocks = machine.run(self._tape, start, count, self.dtype, frame)
             if write is not None:
-                write(self._encode(machine, blocks[0], start))
+                self._store(machine, blocks[0], start, write)
             else:
                 self._add(machine, self._gathers, blocks, start)
 
@@ -156,7 +162,7 @@ class Job:
             return True
         blocks = machine.runner.results(made, count)
         if write is not None:
-            write(self._encode(machine, blocks[0], start))
+            self._store(machine, blocks[0], start, write)
             return True
         others = [each for each in self._gathers if not self._is_summed(each)]
         self._add(machine, others, blocks, start)
@@ -187,6 +193,7 @@ class Job:
     def _sample(self, machine: Machine) -> None:
         """Gives selections pieces of their tensors, before they take all of it."""
         frame = Frame(self.binding, self.type.shape, self._held)
+        machine = machine.host
         for start, count in sample_pieces(self.count, self._rows):
             if self._program is None:
                 blocks = machine.run(self._tape, start, count, self.dtype, frame)
@@ -250,6 +257,7 @@ class Job:
         if self._final:
             targets = (self.root,)
         built = takes_rows(self._rows, self.type.shape) and not self.wide
+        built = built and (self._device is None or bool(self._sampling))
         sums = tuple(() if self._sampling else self._sums()) if built else None
         dtype = self.type.dtype if self._final else ""
         if self.binding is not UNBOUND and not self._known and unfinished is None:
@@ -262,8 +270,8 @@ class Job:
 
     def _gather(self, expr: Expr) -> Any:
         if expr.op == "whole":
-            return Whole(expr, self.type.shape, self.dtype, self._stored)
-        return reducer(expr, self.type.shape, self.wide, self.block, self._rows or UNIT)
+            return Whole(expr, self.type.shape, self.dtype, self._stored, self._device)
+        return reducer(expr, self.type.shape, self.wide, self._rows or UNIT)
 
     def _stored(self, extent: Extent) -> np.ndarray:
         """A whole stored tensor of any shape."""
@@ -316,13 +324,12 @@ class Job:
                 value=str(float(value[0])),
             )  # fmt: skip
 
-    def _encode(self, machine: Machine, block: np.ndarray, start: int) -> memoryview:
-        """The block as bytes of the output's dtype, rounded once; checked to be finite."""
-        if block.dtype == STORED[self.type.dtype]:
-            raw = block.view(np.uint8)
-        else:
-            raw = machine.reference.encode(block, self.type.dtype)
-        position = None if self._allow else nonfinite(raw, self.type.dtype)
+    def _store(
+        self, machine: Machine, block: np.ndarray, start: int, write: Callable[[memoryview], None]
+    ) -> None:
+        """Writes the block as bytes of the output's dtype, rounded once; checked to be finite."""
+        raw = machine.encode(block, self.type.dtype)
+        position = None if self._allow else machine.nonfinite(raw, self.type.dtype)
         if position is not None:
             value, dtype = float(block[position]), self.type.dtype
             lost = math.isnan(value)
@@ -331,7 +338,8 @@ class Job:
                 why="is no number" if lost else f"{dtype} cannot hold",
                 dtype=None if lost else dtype,
             )  # fmt: skip
-        return memoryview(raw)
+        for piece in machine.pieces(raw):
+            write(piece)
 
 
 @lru_cache(maxsize=512)
@@ -354,23 +362,23 @@ class Whole:
 
     def __init__(
         self, expr: Expr, shape: tuple[int, ...], dtype: type,
-        read: Callable[[Extent], np.ndarray],
+        read: Callable[[Extent], np.ndarray], device: Any,
     ):  # fmt: skip
         self.expr = expr
         self.targets = tuple(arg for arg in expr.args if arg.op != "stored")
         self._stored = [arg.attr for arg in expr.args if arg.op == "stored"]
-        self._shape, self._read = shape, read
+        self._shape, self._read, self._device = shape, read, device
         self._inputs = [np.empty(math.prod(shape), dtype) for _ in self.targets]
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         for whole, block in zip(self._inputs, blocks, strict=True):
-            whole[start : start + len(block)] = block
+            machine.take(block, whole[start : start + len(block)])
 
     def end(self) -> bool:
         name, parameters, _ = self.expr.attr
         inputs = [each.reshape(self._shape) for each in self._inputs]
         stored = [self._read(extent) for extent in self._stored]
-        result = by_torch(name, (*inputs, *stored), parameters)
+        result = by_torch(name, (*inputs, *stored), parameters, self._device)
         if tuple(result.shape) != self._shape or result.dtype != inputs[0].dtype:
             raise RunError(
                 "E0905", function=name, got=f"{result.dtype} {tuple(result.shape)}",

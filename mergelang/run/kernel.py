@@ -14,13 +14,16 @@ def kernel(name: str) -> Callable[..., Any]:
 
 
 def by_torch(
-    name: str, arrays: Sequence[np.ndarray], parameters: Sequence[tuple[str, Any]] = ()
-) -> np.ndarray:
-    """What a function that works on tensors of torch makes of arrays.
+    name: str, arrays: Sequence[np.ndarray], parameters: Sequence[tuple[str, Any]] = (),
+    device: Any = None,
+) -> np.ndarray:  # fmt: skip
+    """What a function that works on tensors of torch makes of arrays, on a device if one is given.
 
     It runs on one thread: sums in a library hang on the number of threads.
     """
     import torch
 
+    if device is not None:
+        return device.call(name, map(torch.from_numpy, arrays), dict(parameters))
     torch.set_num_threads(1)
     return kernel(name)(*map(torch.from_numpy, arrays), **dict(parameters)).numpy()

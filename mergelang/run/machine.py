@@ -18,6 +18,8 @@ from mergelang.errors import RunError
 from mergelang.ops.expr import ROWS, Draw, Expr, Extent
 from mergelang.ops.rows import Rows
 from mergelang.plan.cost import matrix
+from mergelang.run import partial
+from mergelang.run.finite import nonfinite
 from mergelang.run.floats import STORED, widen
 from mergelang.run.native import Program, Runner, bracket
 from mergelang.run.stream import Stream
@@ -90,6 +92,9 @@ class Frame(NamedTuple):
 class Machine:
     """The buffers of one thread. `block`: elements at a time."""
 
+    partial = partial
+    nonfinite = staticmethod(nonfinite)
+
     def __init__(self, block: int, files: Files):
         self.block = block
         self.files = files
@@ -99,6 +104,11 @@ class Machine:
         self._integers: dict[type, np.ndarray] = {}
         self._doubles = np.empty(0)
         self.bytes_read = 0
+
+    @property
+    def host(self) -> "Machine":
+        """What computes small pieces: this one."""
+        return self
 
     @cached_property
     def reference(self) -> Any:
@@ -116,6 +126,20 @@ class Machine:
         """The tape's targets for the elements `start` to `start + count` of the tensor, computed in
         float32 or float64 (`dtype`). They are buffers: used or copied before the next call."""
         return self.reference.run(tape, start, count, dtype, frame)
+
+    def encode(self, block: np.ndarray, dtype: str) -> np.ndarray:
+        """The bytes of a block as another dtype, each element rounded once."""
+        if block.dtype == STORED[dtype]:
+            return block.view(np.uint8)
+        return self.reference.encode(block, dtype)
+
+    def take(self, block: np.ndarray, into: np.ndarray) -> None:
+        """Keeps a block in an array."""
+        into[...] = block
+
+    def pieces(self, raw: np.ndarray) -> tuple[memoryview]:
+        """Encoded bytes as they are written, one after the other."""
+        return (memoryview(raw),)
 
     def run_program(
         self, made: Program, start: int, count: int, frame: Frame, sums: Sequence[int]

@@ -92,10 +92,10 @@ def _tile(
         rows, column = 1, column // TILE * TILE
         columns = min(TILE, right.width - column)
     pieces = left.rows(row, row + rows), right.columns(column, column + columns)
-    return row * right.width + column, _product(*pieces).numpy().astype(dtype).ravel()
+    return row * right.width + column, product(*pieces).numpy().astype(dtype).ravel()
 
 
-def _product(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
+def product(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
     """The product of two matrices in slices, the smallest products first."""
     total = None
     for order in reversed(range(len(left))):

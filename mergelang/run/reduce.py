@@ -12,18 +12,12 @@ import numpy as np
 
 from mergelang.ops.expr import COLUMNS, ROWS, Expr
 from mergelang.plan.cost import matrix
-from mergelang.run.kernel import by_torch
 from mergelang.run.machine import Machine
+from mergelang.run.partial import LANES, halve
 from mergelang.run.select import Top
 
 UNIT = 1 << 14
 """Elements of one unit of a sum. Blocks are whole multiples of it."""
-
-ROW = 1 << 10
-"""Elements of a unit that are added to each other at a time."""
-
-LANES = 32
-"""Partial sums that are kept of each unit until the pass has ended."""
 
 SPAN = 1 << 21
 """Elements of a span, the piece of a pass that one thread takes at a time."""
@@ -32,23 +26,6 @@ SPAN = 1 << 21
 def span_of(block: int) -> int:
     """The elements of a span: a whole number of blocks."""
     return SPAN // block * block or block
-
-
-def halve(x: np.ndarray) -> np.ndarray:
-    """Sums along the last axis, a power of two, by halving it in place: [n, w] to [n, 1]."""
-    width = x.shape[-1]
-    while width > 1:
-        width //= 2
-        np.add(x[..., :width], x[..., width : 2 * width], out=x[..., :width])
-    return x[..., :1]
-
-
-def _products(expr: Expr, blocks: list[np.ndarray], out: np.ndarray) -> None:
-    """What a `sum` or a `dot` adds up, in float64."""
-    if expr.op == "dot":
-        np.multiply(*blocks, out=out, dtype=np.float64)
-    else:
-        out[...] = blocks[0]
 
 
 class Sum:
@@ -65,16 +42,9 @@ class Sum:
         self._units = np.zeros((max(1, -(-count // unit)), LANES))
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
-        count = len(blocks[0])
-        units = -(-count // self._unit)
-        padded = machine.doubles(units * self._padded)
-        padded[count:] = 0
-        _products(self.expr, blocks, padded[:count])
-        wide = min(ROW, self._padded)
-        sums = np.add.reduce(padded.reshape(units, -1, wide), axis=1)
-        sums = np.add.reduce(sums.reshape(units, -1, LANES), axis=1)
+        sums = machine.partial.of_units(machine, self.expr.op, blocks, self._unit, self._padded)
         first = start // self._unit
-        self._units[first : first + units] = sums
+        self._units[first : first + len(sums)] = sums
 
     def lanes(self, unit: int) -> int:
         """The address of the partial sums of a unit, and those of the units after it."""
@@ -100,18 +70,13 @@ class Rows:
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if not len(blocks[0]):
             return
-        matrices = [block.reshape(-1, self._width) for block in blocks]
-        rows = len(matrices[0])
-        if self.expr.op == "rowwise":
-            sums = by_torch(self.expr.attr, matrices)
+        partial, op = machine.partial, self.expr.op
+        if op == "rowwise":
+            sums = partial.by_rows(machine, self.expr.attr, blocks, self._width)
         else:
-            wide = 1 << (self._width - 1).bit_length()
-            padded = machine.doubles(rows * wide).reshape(rows, wide)
-            padded[:, self._width :] = 0
-            _products(self.expr, matrices, padded[:, : self._width])
-            sums = halve(padded)[:, 0]
+            sums = partial.of_rows(machine, op, blocks, self._width)
         first = start // self._width
-        self.value[first : first + rows] = sums
+        self.value[first : first + len(sums)] = sums
 
     def end(self) -> bool:
         return True
@@ -120,21 +85,22 @@ class Rows:
 class Columns:
     """`sum` and `dot` of each column: of each span row by row, then of the spans in their order."""
 
-    def __init__(self, expr: Expr, shape: tuple[int, ...], block: int):
+    def __init__(self, expr: Expr, shape: tuple[int, ...], unit: int):
         self.expr = expr
         self.targets = expr.args
         self._width = matrix(COLUMNS, shape)[1]
-        self._span = span_of(block)
+        self._unit, self._span = unit, span_of(unit)
         spans = -(-math.prod(shape) // self._span)
         self._spans = np.zeros((spans, self._width))
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if not len(blocks[0]):
             return
-        matrices = [block.reshape(-1, self._width) for block in blocks]
-        products = machine.doubles(matrices[0].size).reshape(-1, self._width)
-        _products(self.expr, matrices, products)
-        self._spans[start // self._span] += np.add.reduce(products, axis=0)
+        sums = machine.partial.of_columns(
+            machine, self.expr.op, blocks, self._width, self._unit, self._span
+        )
+        first = start // self._span
+        self._spans[first : first + len(sums)] += sums
 
     def end(self) -> bool:
         self.value = np.add.reduce(self._spans, axis=0)
@@ -151,8 +117,7 @@ class Largest:
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if len(blocks[0]):
-            block = np.abs(blocks[0]) if self.expr.op == "largest" else blocks[0]
-            self._found.append(float(block.max()))
+            self._found.append(machine.partial.largest(self.expr.op, blocks[0]))
 
     def end(self) -> bool:
         self.value = max(self._found, default=0.0)
@@ -168,7 +133,7 @@ class Count:
         self._found: list[int] = []
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
-        self._found.append(int(np.count_nonzero(blocks[0])))
+        self._found.append(machine.partial.count(blocks[0]))
 
     def end(self) -> bool:
         self.value = float(sum(self._found))
@@ -176,14 +141,15 @@ class Count:
 
 
 def reducer(
-    expr: Expr, shape: tuple[int, ...], wide: bool, block: int, unit: int
+    expr: Expr, shape: tuple[int, ...], wide: bool, unit: int
 ) -> Sum | Rows | Columns | Largest | Count | Top:
-    """The object that gathers this reduction over a tensor of this shape."""
+    """The object that gathers this reduction over a tensor of this shape. Its bits hang on `unit`,
+    the elements that are added up together, of which a block has a whole number."""
     count = math.prod(shape)
     if expr.kind == ROWS:
         return Rows(expr, shape)
     if expr.kind == COLUMNS:
-        return Columns(expr, shape, block)
+        return Columns(expr, shape, unit)
     if expr.op in ("top", "kth"):
         return Top(expr, count, wide, unit)
     if expr.op in ("largest", "greatest"):

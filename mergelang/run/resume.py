@@ -9,10 +9,11 @@ from typing import Any
 from mergelang.errors import RunError
 from mergelang.files import Facts, changed
 from mergelang.ops.registry import operators
-from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.arithmetic import arithmetic, tied
+from mergelang.plan.cost import order
 from mergelang.plan.keys import ENGINE
 from mergelang.plan.origin import Seal
-from mergelang.plan.plan import RESUME, OutputPlan, Plan, Task
+from mergelang.plan.plan import COMPUTE, RESUME, OutputPlan, Plan, Task
 from mergelang.run.writer import Folder
 from mergelang.store.digests import of_bytes
 
@@ -36,15 +37,26 @@ def refuse_changed(inputs: Mapping[str, Facts]) -> None:
         raise RunError("E2001", path=path)
 
 
-def head(output: OutputPlan, inputs: Mapping[str, Facts]) -> dict[str, Any]:
-    """The first line of an output's journal: all that its bytes hang on, and the inputs' facts."""
+def head(
+    output: OutputPlan, inputs: Mapping[str, Facts], arith: str | None = None
+) -> dict[str, Any]:
+    """The first line of an output's journal: all that its bytes hang on, and the inputs' facts. The
+    arithmetic of a card is among it where one of its tensors is tied to that."""
     said = [str(ENGINE), arithmetic()]
+    if arith is not None and any(_is_tied(task, arith) for task in output.tasks):
+        said.append(arith)
     said += [f"{name} {each.signature.version}" for name, each in sorted(operators().items())]
     parts = ["\0".join(said).encode(), *(shard.header(Seal()) for shard in output.shards)]
     return {
         "run": of_bytes(b"\0".join(parts)),
         "inputs": {path: list(facts) for path, facts in inputs.items()},
     }
+
+
+def _is_tied(task: Task, arith: str) -> bool:
+    """Whether the bytes of a tensor hang on an arithmetic."""
+    made = task.original
+    return made.action == COMPUTE and any(each.op in tied(arith) for each in order(made.root))
 
 
 def tasks_left(output: OutputPlan, folder: Folder, known: Mapping[str, str]) -> list[Task]:

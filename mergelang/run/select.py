@@ -75,7 +75,9 @@ class Top:
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         if self._left:
-            self._histograms[start] = self._digits(machine.magnitudes(blocks[0]))
+            step = min(16, self._left)
+            counts = machine.partial.digits(machine, blocks[0], self._known, self._left, step)
+            self._histograms[start] = counts
             return
         marks = self._low, self._middle, self._high
         counts, inside = machine.bracket(blocks[0], self._unit, marks)
@@ -140,14 +142,6 @@ class Top:
             self.value = Choice(value, unit * self._unit, quota)
         self._inside.clear()
         return True
-
-    def _digits(self, bits: np.ndarray) -> np.ndarray:
-        """How often each digit follows the known ones; first, how many lie above those."""
-        step = min(16, self._left)
-        upper = bits >> self._left
-        digits = bits[upper == self._known] >> (self._left - step) & ((1 << step) - 1)
-        counts = np.bincount(digits, minlength=1 << step)
-        return np.concatenate(([np.count_nonzero(upper > self._known)], counts))
 
     def _next_digit(self) -> None:
         step = min(16, self._left)

@@ -31,7 +31,7 @@ class Stream:
         words = (skip + count + 1) // 2
         x, t = self._words[:words], self._shifted[:words]
         np.add(self._counters[:words], np.uint32(first & 0xFFFFFFFF), out=x)
-        _mix(x, t, _keys(name, first >> 32))
+        _mix(x, t, keys_of(name, first >> 32))
         return x.view(np.uint16)[skip : skip + count]
 
     def keep(self, name: bytes, share: float, start: int, count: int, out: np.ndarray) -> None:
@@ -50,20 +50,20 @@ class Stream:
         """Fills `out` with numbers in [0, 1), multiples of 2^-24, which float32 holds exactly."""
         high = self.bits(name, start, count)
         np.multiply(high, np.float32(2**-16), out=out)
-        low = self.bits(_lane(name, 98), start, count) >> 8
+        low = self.bits(beside(name, 98), start, count) >> 8
         out += low * np.float32(2**-24)
 
     def noise(self, name: bytes, start: int, count: int, out: np.ndarray) -> None:
         """Fills `out` with the sum of twelve uniform numbers in (-1/2, 1/2): mean 0, variance 1."""
         totals = np.zeros(count, dtype=np.int32)
         for lane in range(12):
-            totals += self.bits(_lane(name, lane), start, count)
+            totals += self.bits(beside(name, lane), start, count)
         out[...] = totals
         out -= 12 * 32767.5
         out /= 65536
 
 
-def _keys(name: bytes, high: int) -> tuple[np.uint32, np.uint32]:
+def keys_of(name: bytes, high: int) -> tuple[np.uint32, np.uint32]:
     """The two keys of a stream; beyond 2^33 elements the upper bits of the position enter here.
 
     Every bit of the name reaches both, through the finaliser of SplitMix64.
@@ -77,7 +77,7 @@ def _keys(name: bytes, high: int) -> tuple[np.uint32, np.uint32]:
     return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
 
 
-def _lane(name: bytes, lane: int) -> bytes:
+def beside(name: bytes, lane: int) -> bytes:
     """An independent stream beside `name`."""
     shifted = int.from_bytes(name[8:], "little") + (lane + 1) * 0xD1342543DE82EF95
     return (shifted & _WORD).to_bytes(8, "little") + name[:8]
@@ -104,6 +104,6 @@ def _second(name: bytes, positions: np.ndarray) -> np.ndarray:
     for high in np.unique(positions >> 32):
         here = (positions >> 32) == high
         x = (positions[here] & 0xFFFFFFFF).astype(np.uint32)
-        _mix(x, scratch[: len(x)], _keys(_lane(name, 99), int(high)))
+        _mix(x, scratch[: len(x)], keys_of(beside(name, 99), int(high)))
         result[here] = x & np.uint32(0xFFFF)
     return result

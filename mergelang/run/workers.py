@@ -65,6 +65,8 @@ class failing:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, MergelangError):
+            if type(error).__name__ == "OutOfMemoryError":  # torch's, for which it is not loaded
+                raise RunError("E0912", tensor=self._work.name) from error
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise RunError("E2005", tensor=self._work.name, reason=reason) from error
 

@@ -99,4 +99,44 @@ A process that computed tensors is gone without a word. Most often the system en
 memory was short (`dmesg` tells). The output's place is as it was before the run.
 """,
     ),
+    "E0911": Kind(
+        "there is no {device}: {reason}",
+        help=(
+            "install a {wanted} that is built for CUDA (https://pytorch.org tells how)",
+            "leave out `--device`: the processor gives the same bytes, but for functions on whole "
+            "tensors",
+        ),
+        explain="""\
+`--device cuda` computes on the first card that torch finds, `--device cuda:1` on the second. It
+takes a torch that is built for CUDA, NVIDIA's driver, and a card that `nvidia-smi` lists and
+`CUDA_VISIBLE_DEVICES` does not hide. `--device torch` takes the same steps with torch on the
+processor, as a check of them.
+""",
+    ),
+    "E0912": Kind(
+        "the card has too little free memory for tensor {tensor}",
+        help=(
+            "run again with fewer `--threads`: what was done until then is kept",
+            "leave out `--device`: the processor takes no more than `--memory`",
+        ),
+        explain="""\
+A run takes half of the memory that is free on the card when it begins, for the blocks of all
+threads. Functions on whole tensors take what they need on top, and so do other programs that come
+later. What was done waits in `NAME.partial`, and the next run goes on from there, on the card or
+without it, unless functions on whole tensors tie it to the one.
+""",
+    ),
+    "E0913": Kind(
+        "the function {function} does not run on {device}: {reason}",
+        help=(
+            "leave out `--device`: on the processor it may",
+            "if it is yours, make new tensors where those are that it is given: "
+            "`x.new_zeros(...)`, `torch.zeros(..., device=x.device)`",
+        ),
+        explain="""\
+A function on whole tensors or on rows is given tensors that lie on the device of the run, and
+returns one that lies there. It runs with `torch.use_deterministic_algorithms`, so what torch cannot
+do on a card with the same result each time is an error, too.
+""",
+    ),
 }

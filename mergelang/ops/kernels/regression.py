@@ -10,8 +10,8 @@ def regmean(*tensors: torch.Tensor, weights: tuple[float, ...], reduce: float) -
     """
     count = len(weights)
     models, grams = tensors[:count], tensors[count:]
-    left = torch.zeros(grams[0].shape, dtype=torch.float64)
-    right = torch.zeros(models[0].T.shape, dtype=torch.float64)
+    left = grams[0].new_zeros(grams[0].shape, dtype=torch.float64)
+    right = models[0].new_zeros(models[0].T.shape, dtype=torch.float64)
     for model, gram, by in zip(models, grams, weights, strict=True):
         wide = gram.double() * by
         diagonal = wide.diagonal().clone()

@@ -71,5 +71,5 @@ def _svd(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return torch.linalg.svd(x, full_matrices=False)
     rank = min(x.shape)
     shapes = (x.shape[0], rank), (rank,), (rank, x.shape[1])
-    u, s, v = (torch.full(shape, torch.nan, dtype=x.dtype) for shape in shapes)
+    u, s, v = (x.new_full(shape, torch.nan) for shape in shapes)
     return u, s, v

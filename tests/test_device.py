@@ -1,0 +1,415 @@
+"""What is computed on a device has the bytes of ordinary runs: every operator, kind of step and
+reduction, by the steps of a card taken by torch on the processor. No test here has a card."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mergelang
+from mergelang.errors import Cancelled, MergelangError, RunError, UsageError
+from mergelang.ops import expr as e
+from mergelang.ops.rows import Part, Rows, Run, gather, padded
+from mergelang.run import device as devices
+from mergelang.run import events
+from mergelang.run.device import machine, open_device, place, steps
+from mergelang.run.evaluate import evaluate
+from mergelang.run.workers import Control
+from mergelang.tensors import TensorType
+from tests.blocks import pair, stored
+from tests.checkpoints import write_adapter, write_arrays, write_model, write_tokenizer
+from tests.test_determinism import FIRST, bytes_of
+from tests.test_native import BY_ROWS, COUNT, EXPRESSIONS
+from tests.test_native import pair as two  # noqa: F401 - a fixture
+from tests.test_operators import recipe, write_models
+from tests.test_product import arrays, factors
+
+SMALL, LARGE = {"block": 1 << 14, "threads": 2}, {"block": 1 << 22}
+
+
+def on_torch(root: e.Expr, kind: TensorType, **options: object) -> bytes:
+    return evaluate(root, kind, device=open_device("torch"), **options)
+
+
+def assert_same(x: e.Value, dtype: str = "", **options: object) -> None:
+    """The value has the same bytes both ways, in blocks of several sizes."""
+    kind = x.context.type
+    kind = TensorType(dtype or kind.dtype, kind.shape)
+    usual = evaluate(x.expr, kind, **options)
+    for cut in (SMALL, LARGE):
+        assert on_torch(x.expr, kind, **cut, **options) == usual
+
+
+# Steps and reductions
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32", "F16"])
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_elementwise_steps_sums_and_selections_have_the_usual_bytes(name, dtype, two):  # noqa: F811
+    assert_same(EXPRESSIONS[name](*two), dtype, allow_nonfinite=name == "large")
+
+
+@pytest.mark.parametrize("width", [1790, 22, 1])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_ranks_and_numbers_of_rows_have_the_usual_bytes(name, width, two):  # noqa: F811
+    context = e.Context(7, "w", TensorType(two[0].expr.attr.type.dtype, (COUNT // width, width)))
+    x, y = (
+        e.load(e.Extent(each.expr.attr.path, 0, context.type), each.key, context) for each in two
+    )
+    assert_same(BY_ROWS[name](x, y), "F32")
+
+
+WIDE = {
+    **{name: EXPRESSIONS[name] for name in ("arithmetic", "signs", "random", "selection", "sums")},
+    "ranks": lambda x, y: e.rank(e.sign(x) * 3) + x,
+    "noise": lambda x, y: x * e.noise(b"n", x.context) + e.uniform(y),
+    "largest": lambda x, y: x * e.largest(y) - e.greatest(x) * e.kth(y, 100),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_float64_has_the_usual_bytes(name, tmp_path):
+    x, y, _, _ = pair(tmp_path, (70, 503), np.float64)
+    for dtype in ("F64", "F16"):
+        assert_same(WIDE[name](x, y), dtype)
+
+
+SHAPES = [(), (0,), (1,), (7,), (3, 5), (4, 0), (200, 257), (2, 70_000), (5, 3, 129), (70_001, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_tensors_of_any_shape_have_the_usual_bytes(shape, tmp_path):
+    x, y, _, _ = pair(tmp_path, shape)
+    for kind in (e.ROWS, e.COLUMNS):
+        ratio = e.dot(x, y, kind) / e.norm(x, kind)
+        assert_same(e.where(e.dot(x, y, kind) < 0, y, x * ratio * e.total(y)))
+    assert_same(e.where(e.top(x - y, 0.3), x, 0.0) * e.norm(y) + e.where(e.keep(x, 0.4), y, 0.0))
+
+
+@pytest.mark.parametrize("shape", [(1150, 4099), (4_800_001, 1)], ids=str)
+def test_columns_of_several_spans_are_added_up_in_their_order(shape, tmp_path):
+    x, y, _, _ = pair(tmp_path, shape)
+    value = x * e.dot(x, y, e.COLUMNS)
+    usual = evaluate(value.expr, x.context.type)
+    for block in (1 << 17, 1 << 21, 1 << 23):
+        assert on_torch(value.expr, x.context.type, block=block, threads=2) == usual
+
+
+@pytest.mark.parametrize("inside", ["ties", "all equal", "misled"])
+def test_selections_cut_ties_and_survive_samples_that_mislead(inside, tmp_path):
+    n = 600_000
+    data = np.random.default_rng(3).standard_normal(n).astype(np.float32)
+    data = {"ties": np.round(data, 1), "all equal": data * 0 + 1, "misled": data}[inside]
+    if inside == "misled":
+        data[::9000] *= 50
+        data[:70_000] *= 9
+    x = stored(tmp_path, "x", data)
+    for density in (0.001, 0.31, 0.95):
+        assert_same(e.where(e.top(x, density), x, 0.5))
+    assert_same(e.where(e.top_nonzero(x, 0.4), x, 0.5))
+
+
+@pytest.mark.parametrize(("rows", "rank", "columns"), [(1, 1, 1), (300, 5, 257), (3, 2, 70_000)])
+def test_low_rank_products_have_the_usual_bytes(rows, rank, columns, tmp_path):
+    for dtype in (np.float32, np.float64):
+        left, right = arrays(rows, rank, columns, dtype)
+        assert_same(factors(tmp_path, left, right, dtype) * 3.0)
+
+
+def test_tables_that_are_put_together_have_the_usual_bytes(tmp_path):
+    x, y, _, _ = pair(tmp_path, (500, 333))
+    tables = [x.expr.attr, y.expr.attr]
+    runs = [Run(0, 300, (Part(0, 100),)), Run(310, 150, (Part(0, 7), Part(1, 300)))]
+    context = e.Context(7, "w", TensorType("F32", (600, 333)))
+    table = gather(Rows(tables, runs, 600), context, b"t")
+    assert_same(table * 1.5)
+    assert_same(padded(table, [(460, 480), (590, 600)], 450) + 1.0)
+
+
+# Whole recipes
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory) -> Path:
+    """A recipe with every operator, over tensors of several blocks and an odd rest."""
+    folder = tmp_path_factory.mktemp("every")
+    shapes = {"scalar": (), "empty": (0, 3), "one": (1,), "blocks": (5, 7_001)}
+    write_models(folder, shapes, "F32 BF16 F16 F64", places=("layers.1.mlp",))
+    (folder / "test.merge").write_text(recipe(*FIRST.values()))
+    return folder
+
+
+def test_every_operator_has_the_usual_bytes(every):
+    one = mergelang.load(every / "test.merge")
+    one.run(fresh=True, cache="none")
+    usual = bytes_of(every)
+    for cut in (SMALL, LARGE):
+        one.run(device="torch", fresh=True, cache="none", **cut)
+        assert bytes_of(every) == usual
+
+
+ADAPTED = """\
+model a = "a"
+model b = "b"
+let code = lora("code")
+output "out" = slerp(a, b, t: 0.3) + 0.7 * code { tokenizer: union(a, b), pad_vocab: 16 }
+"""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes()
+            for each in sorted(folder.rglob("*")) if each.is_file()}  # fmt: skip
+
+
+def test_adapters_and_new_vocabularies_give_the_same_folder_record_and_all(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_model(tmp_path / name, seed=seed)
+        write_tokenizer(tmp_path / name, [f"w{i + 5 * seed}" for i in range(28)])
+    write_adapter(tmp_path / "code", seed=3)
+    (tmp_path / "x.merge").write_text(ADAPTED)
+    one = mergelang.load(tmp_path / "x.merge")
+    one.run(allow_nonfinite=True)
+    usual = files(tmp_path / "out")
+    one.run(device="torch", fresh=True, allow_nonfinite=True)
+    assert files(tmp_path / "out") == usual
+
+
+# What is refused, and runs that go on
+
+
+def test_what_is_not_finite_is_refused_in_the_usual_words(tmp_path):
+    data = np.ones(70_000, np.float32)
+    data[66_001], data[66_500] = np.inf, np.nan
+    write_arrays(tmp_path / "a", {"w": (data, "BF16"), "v": (data[:100], "F32")})
+    write_arrays(tmp_path / "b", {"w": (np.full(70_000, 3e4), "F16"), "v": (data[:100], "F16")})
+    for number, expression in enumerate(("0.5 * a + 0.5 * b", "as_model(3 * b - b / 3)")):
+        path = tmp_path / f"{number}.merge"
+        path.write_text(f'model a = "a"\nmodel b = "b"\noutput "out" = {expression}\n')
+        said = set()
+        for device in ("cpu", "torch"):
+            with pytest.raises(RunError) as caught:
+                mergelang.load(path).run(device=device, block=1 << 14)
+            said.add(str(caught.value))
+        assert len(said) == 1
+        assert ("holds inf at element 66001", "gives 80000.0 for tensor w at element 0")[
+            number
+        ] in said.pop()
+
+
+@pytest.fixture
+def slerped(tmp_path, monkeypatch) -> Path:
+    """A recipe of 21 tensors, elementwise but for two passes."""
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path / "store"))
+    for seed, name in enumerate("ab"):
+        write_model(tmp_path / name, seed=seed, layers=2)
+    text = 'model a = "a"\nmodel b = "b"\noutput "out" = slerp(a, b, t: 0.3)\n'
+    (tmp_path / "x.merge").write_text(text)
+    return tmp_path / "x.merge"
+
+
+def started(path: Path, device: str) -> None:
+    """A run that is cancelled after 7 tensors."""
+    control, seen = Control(), []
+
+    def listen(event: events.Event) -> None:
+        seen.append(event)
+        if sum(isinstance(each, events.TensorDone) for each in seen) == 7:
+            control.cancel()
+
+    with pytest.raises(Cancelled):
+        mergelang.load(path).run(device=device, threads=1, listener=listen, control=control)
+
+
+def actions(path: Path, device: str) -> list[str]:
+    """What a run does with each tensor."""
+    seen: list[events.Event] = []
+    mergelang.load(path).run(device=device, listener=seen.append)
+    return [each.action for each in seen if isinstance(each, events.TensorDone)]
+
+
+@pytest.mark.parametrize(("first", "second"), [("cpu", "torch"), ("torch", "cpu")])
+def test_a_run_that_began_on_one_goes_on_on_the_other(first, second, slerped):
+    out = slerped.parent / "out"
+    mergelang.load(slerped).run()
+    usual = files(out)
+    shutil.rmtree(out)
+    started(slerped, first)
+    assert actions(slerped, second).count("resume") == 7
+    assert files(out) == usual
+    assert actions(slerped, first) == []
+
+
+class Pretended(place.Device):
+    """torch on the processor under the name of a card, whose copies are only done when they are
+    waited for: a buffer that is used before is an error."""
+
+    name, arith = "cuda:0", "torch 9.9, a card"
+    waited = 0
+
+    def event(self) -> object:
+        return Event(self)
+
+
+class Event:
+    def __init__(self, device: Pretended):
+        self._device, self._pending = device, False
+
+    def record(self) -> None:
+        assert not self._pending, "a buffer is used before its last copy is done"
+        self._pending = True
+
+    def synchronize(self) -> None:
+        self._device.waited += self._pending
+        self._pending = False
+
+
+@pytest.fixture
+def card(monkeypatch) -> Pretended:
+    made = Pretended()
+    kept = devices.open_device
+
+    def pretend(name: str) -> place.Device | None:
+        return made if name.startswith("cuda") else kept(name)
+
+    monkeypatch.setattr(devices, "open_device", pretend)
+    return made
+
+
+def test_no_buffer_is_used_before_its_copy_is_done(slerped, card, monkeypatch):
+    monkeypatch.setattr(machine, "STAGE", 1 << 12)
+    monkeypatch.setattr(machine.DeviceMachine.__init__, "__defaults__", (1 << 12,))
+    mergelang.load(slerped).run()
+    usual = files(slerped.parent / "out")
+    mergelang.load(slerped).run(device="cuda", fresh=True)
+    assert files(slerped.parent / "out") == usual
+    assert card.waited > 3 * 21
+
+
+TIED = """\
+model a = "a"
+model b = "b"
+output "out" = match {{ layers 0..1 & mlp => {method}(b, base: a), _ => mean(a, b) }}
+"""
+
+
+@pytest.mark.parametrize("method", ["tsv", "arcee_fusion"])
+def test_what_libraries_round_is_tied_to_the_card_and_nothing_else_is(method, slerped, card):
+    slerped.write_text(TIED.format(method=method))
+    lock = slerped.with_name("x.merge.lock")
+    mergelang.load(slerped).run(cache="all")
+    before = lock.read_text()
+    assert ("\narith = torch 2" in before) == (method == "tsv")
+    done = actions(slerped, "cuda")
+    assert (done.count("compute"), done.count("keep")) == (3, 18)  # three matrices of a layer
+    assert "\narith = torch 9.9, a card\n" in lock.read_text()
+    assert actions(slerped, "cuda") == []
+    assert "arith = torch 9.9, a card" in (slerped.parent / "out/mergelang.json").read_text()
+    assert actions(slerped, "cpu").count("compute") in (0, 3)
+    assert lock.read_text() == before
+
+
+def test_the_store_keeps_what_a_card_gives_apart(slerped, card):
+    slerped.write_text(TIED.format(method="tsv"))
+    one = mergelang.load(slerped)
+    counts = []
+    for device in ("cpu", "cuda", "cuda", "cpu"):
+        planned = one.on(device).plan(fresh=True, cache="all")
+        counts.append(sum(task.action == "cached" for task in planned.outputs[0].tasks))
+        mergelang.api.run(planned, device=device, fresh=True, lock=one.lock)
+    assert counts == [0, 18, 21, 21]
+
+
+@pytest.mark.parametrize("first", ["cpu", "cuda"])
+def test_a_tied_run_does_not_go_on_on_the_other(first, slerped, card):
+    slerped.write_text(TIED.format(method="tsv"))
+    started(slerped, first)
+    assert "resume" not in actions(slerped, "cuda" if first == "cpu" else "cpu")
+
+
+# Devices that are not there, or too small
+
+
+def failure(device: str) -> str:
+    with pytest.raises(MergelangError) as caught:
+        devices.open_device.__wrapped__(device)
+    return str(caught.value)
+
+
+def test_a_torch_without_cuda_is_told_with_its_fix(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert failure("cuda:1") == f"""\
+error[E0911]: there is no cuda:1: torch {torch.__version__} is built without CUDA
+help: install a torch that is built for CUDA (https://pytorch.org tells how)
+help: leave out `--device`: the processor gives the same bytes, but for functions on whole tensors
+"""[:-1]
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "no card"), (1, "1 card"), (2, "2 cards")])
+def test_a_card_that_is_not_there_is_told_with_those_that_are(count, said, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    first, *rest = failure("cuda:2").splitlines()
+    assert first == f"error[E0911]: there is no cuda:2: torch finds {said}"
+    assert len(rest) == 1
+
+
+def test_a_name_that_is_no_device_is_told(call, tmp_path):
+    code, _, said = call("run", str(tmp_path / "x.merge"), "--device", "gpu")
+    assert (code, said) == (2, """\
+error[E1007]: `gpu` is not a device
+help: write it like `cpu`, `cuda`, `cuda:1` or `torch`
+""")
+    with pytest.raises(UsageError, match="E1007"):
+        mergelang.load("a\n").on("cuda:x")
+
+
+def test_a_card_that_is_full_is_told_and_what_is_done_stays(slerped, card, monkeypatch):
+    usual, calls = steps.take, []
+
+    def full(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        usual(*arguments)
+
+    monkeypatch.setattr(machine, "take", full)
+    with pytest.raises(RunError) as caught:
+        mergelang.load(slerped).run(device="cuda", threads=1)
+    first, *rest = str(caught.value).splitlines()
+    assert first.startswith("error[E0912]: the card has too little free memory for tensor ")
+    assert rest == [
+        "help: run again with fewer `--threads`: what was done until then is kept",
+        "help: leave out `--device`: the processor takes no more than `--memory`",
+    ]
+    assert "resume" in actions(slerped, "cpu")
+
+
+def on_the_processor(x: torch.Tensor) -> torch.Tensor:
+    raise TypeError("can't convert cuda:0 device type tensor to numpy.\nMore of it.")
+
+
+def test_a_function_that_does_not_run_on_a_card_is_named(tmp_path):
+    x, _, _, _ = pair(tmp_path, (3, 5))
+    value = e.whole("tests.test_device:on_the_processor", x)
+    with pytest.raises(RunError) as caught:
+        on_torch(value.expr, x.context.type)
+    assert str(caught.value) == """\
+error[E0913]: the function tests.test_device:on_the_processor does not run on torch: TypeError: \
+can't convert cuda:0 device type tensor to numpy.
+help: leave out `--device`: on the processor it may
+help: if it is yours, make new tensors where those are that it is given: `x.new_zeros(...)`, \
+`torch.zeros(..., device=x.device)`"""
+
+
+def test_processes_and_a_device_do_not_go_together(slerped):
+    with pytest.raises(UsageError, match="`processes` and `device` do not go together"):
+        mergelang.load(slerped).run(device="torch", processes=True)
+
+
+def test_a_plan_is_run_where_it_was_made_for(slerped, card):
+    planned = mergelang.load(slerped).on("cuda").plan()
+    with pytest.raises(ValueError, match="the plan is for another device"):
+        mergelang.api.run(planned)
