@@ -279,7 +279,6 @@ def card(monkeypatch) -> Pretended:
 
 def test_no_buffer_is_used_before_its_copy_is_done(slerped, card, monkeypatch):
     monkeypatch.setattr(machine, "STAGE", 1 << 12)
-    monkeypatch.setattr(machine.DeviceMachine.__init__, "__defaults__", (1 << 12,))
     mergelang.load(slerped).run()
     usual = files(slerped.parent / "out")
     mergelang.load(slerped).run(device="cuda", fresh=True)
@@ -319,6 +318,18 @@ def test_the_store_keeps_what_a_card_gives_apart(slerped, card):
         counts.append(sum(task.action == "cached" for task in planned.outputs[0].tasks))
         mergelang.api.run(planned, device=device, fresh=True, lock=one.lock)
     assert counts == [0, 18, 21, 21]
+
+
+def test_a_lock_is_written_for_a_card_and_held_to(slerped, card, call):
+    slerped.write_text(TIED.format(method="tsv"))
+    path = str(slerped)
+    assert call("lock", path)[0] == 0
+    code, _, said = call("run", path, "--frozen", "--device", "cuda")
+    assert code == 1
+    assert said.splitlines()[-1] == f"help: accept it: `mergelang lock {path} --device cuda`"
+    assert call("lock", path, "--device", "cuda")[0] == 0
+    assert call("run", path, "--frozen", "--device", "cuda")[0] == 0
+    assert call("run", path, "--frozen")[0] == 1
 
 
 @pytest.mark.parametrize("first", ["cpu", "cuda"])

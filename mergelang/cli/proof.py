@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mergelang.cli.arguments import JSON, MEMORY, RECIPE, SETTINGS, parse_how_many
+from mergelang.cli.arguments import (
+    JSON,
+    MEMORY,
+    RECIPE,
+    SETTINGS,
+    parse_device,
+    parse_how_many,
+)  # fmt: skip
 from mergelang.cli.command import argument, command
 from mergelang.errors import UsageError
 
@@ -18,6 +25,8 @@ def register() -> None:
         RECIPE, SETTINGS,
         argument("--update", metavar="MODEL", action="append", default=[],
                  help="takes this source as it is now; may be repeated"),
+        argument("--device", metavar="NAME", type=parse_device, default="cpu",
+                 help="where its runs compute: cpu (the default), cuda or cuda:N"),
     )(lock)  # fmt: skip
     command(
         MADE,
@@ -51,7 +60,7 @@ def lock(options: Any) -> None:
     from mergelang.api import changed, load, write_lock
     from mergelang.cli import progress, show
 
-    recipe = load(options.recipe, dict(options.settings))
+    recipe = load(options.recipe, dict(options.settings)).on(options.device)
     written, binding = write_lock(recipe, options.update)
     show.diagnostics(binding.program.warnings)
     told = changed(binding)

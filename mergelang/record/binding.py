@@ -146,11 +146,12 @@ class Binding:
         return self._locking(update)
 
     def _locking(self, update: str) -> str:
-        """The command that locks the recipe with the settings of this one."""
+        """The command that locks the recipe with the settings and the device of this one."""
         settings = "".join(
             f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
         )
-        return f"mergelang lock {self.recipe}{settings}{update}"
+        device = " --device cuda" if self.program.arith else ""
+        return f"mergelang lock {self.recipe}{settings}{device}{update}"
 
     def _name(self, source: str) -> str:
         """What a source is called on the command line: by its name in the recipe if it has one."""

@@ -65,7 +65,7 @@ def evaluate(
         if device is None:
             return host
         module = import_module("mergelang.run.device.machine")
-        return module.DeviceMachine(size, host, device)
+        return module.DeviceMachine(size, host, device, 0)
 
     try:
         Pool([_Alone()], lambda number: job, machine, threads, lambda made: None, Control()).run()

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
@@ -116,6 +116,8 @@ def execute(
     there: the workers are threads, and `block` is that of the device.
     Raises RunError or Cancelled; an output is then either whole or as it was before.
     """
+    if device is not None and processes:
+        raise UsageError("E1014", one="processes", other="device")
     if plan.graph.program.arith != (device and device.arith):
         raise ValueError("the plan is for another device: see Recipe.on")
     if memory is not None or plan.memory is None:
@@ -126,14 +128,21 @@ def execute(
         team = Crew if threads > 1 and (can_fork() if processes is None else processes) else Pool
     else:
         threads, team = threads or min(usable_cores(), THREADS), Pool
-    if device is not None and processes:
-        raise UsageError("E1014", one="processes", other="device")
-    room = memory - PROCESS - plan.holds
-    small = _block(room, threads, BLOCK[team])
-    block = block or (small if device is None else _block(device.room(room), threads, LARGEST))
+    room = (memory - PROCESS - plan.holds) // threads
+    small = _block(room, BLOCK[team]) if device or not block else block
+    if device is not None:
+        block = block or _block(device.room(room * threads) // threads, LARGEST)
+
+    def machine(files: Files) -> Any:
+        host = Machine(max(small, plan.rows), files)
+        if device is None:
+            return host
+        module = import_module("mergelang.run.device.machine")
+        return module.DeviceMachine(max(block, plan.rows), host, device, room)
+
     run = _Run(
-        plan, memory, block, team, threads, listener or (lambda event: None), control or Control(),
-        fresh, device, small,
+        plan, memory, block or small, team, threads, machine, device,
+        listener or (lambda event: None), control or Control(), fresh,
     )  # fmt: skip
     run.tell(
         events.RunStarted(
@@ -173,11 +182,12 @@ class _Run:
 
     def __init__(
         self, plan: Plan, memory: int, block: int, team: type[Team], threads: int,
-        listener: events.Listener, control: Control, fresh: bool, device: Any, small: int,
+        machine: Callable[[Files], Any], device: Any, listener: events.Listener, control: Control,
+        fresh: bool,
     ):  # fmt: skip
         self.plan, self.memory, self.block, self.fresh = plan, memory, block, fresh
-        self.device, self._small = device, small  # elements of a block beside the device
         self._team, self._threads = team, threads
+        self._machine, self._device = machine, device
         self._listener, self.control = listener, control
         self._telling, self._log = Lock(), events.Log()
         self._workers: Team | None = None
@@ -335,7 +345,7 @@ class _Run:
     def _time(self, task: Task, seconds: float) -> None:
         """Adds up what passes take that call no function on whole tensors."""
         large = self.plan.cache is not None and task.reads >= MEASURED_FROM
-        large = large and self.device is None
+        large = large and self._device is None
         if large and task.action == COMPUTE and not calls_of(task.root):
             for rate in {PASS, passing(task)}:
                 took, count = self._passes.get(rate, (0.0, 0))
@@ -361,15 +371,6 @@ class _Run:
         self._looked = self.seconds
         self._memory = resident(*(self._workers.processes if self._workers else ()))
 
-    def _machine(self, files: Files) -> Any:
-        """What one worker computes with."""
-        rows = self.plan.rows
-        if self.device is None:
-            return Machine(max(self.block, rows), files)
-        module = import_module("mergelang.run.device.machine")
-        host = Machine(max(self._small, rows), files)
-        return module.DeviceMachine(max(self.block, rows), host, self.device)
-
     def _job(
         self, task: Task, folder: Folder, files: Files, allow_nonfinite: bool, wants: bool,
         inputs: Mapping[str, Facts],
@@ -377,7 +378,7 @@ class _Run:
         sink = folder.tensor(task.name)
         if task.action == COMPUTE:
             look = worth_a_look(self.plan, task, wants)
-            timed = self.device is None
+            timed = self._device is None
             stored = Prepared(self.plan.cache, task, inputs, timed) if look else None
             return Job(
                 task.name, stored.root if stored else task.root, task.type, sink,
@@ -386,7 +387,7 @@ class _Run:
                 dropped=stored.dropped if stored else 0,
                 spill=folder.partial if task.spills else None,
                 known=stored.known if stored else {},
-                wants=stored.wants if stored and wants else (), device=self.device,
+                wants=stored.wants if stored and wants else (), device=self._device,
             )  # fmt: skip
         if task.action in (KEEP, CACHED, SHARED, RESUME):
             in_place = task.action == RESUME
@@ -418,9 +419,8 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _block(room: int, threads: int, block: int) -> int:
-    """The block size of which one for each thread fits into so many bytes, at most `block`."""
-    room //= max(1, threads)
+def _block(room: int, block: int) -> int:
+    """The size of the block whose buffers fit into so many bytes, at most `block`."""
     while block > UNIT and block * BUFFERS > room:
         block //= 2
     return block

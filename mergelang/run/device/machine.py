@@ -20,7 +20,8 @@ from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES
 
 STAGE = 1 << 22
-"""Bytes that are copied to or from a device at a time; while they are, the next ones are read."""
+"""Bytes that are copied to or from a device at a time, and the next ones read meanwhile: at most,
+and no more than a part of the memory that a worker has on the processor."""
 
 
 class Stage:
@@ -33,7 +34,8 @@ class Stage:
 
 
 class DeviceMachine:
-    """What `Machine` is, on a device: the buffers of one thread. `block`: elements at a time.
+    """What `Machine` is, on a device: the buffers of one thread. `block`: elements at a time,
+    `room`: bytes of memory on the processor.
 
     `host` computes what is small, or does not stand in files as it is needed. Bytes come in through
     two stages in turn, and go out through two others, so that one is copied while the other is read
@@ -43,14 +45,14 @@ class DeviceMachine:
     partial = partial
     bracket = staticmethod(partial.bracket)
 
-    def __init__(self, block: int, host: Machine, device: Device, stage: int = STAGE):
+    def __init__(self, block: int, host: Machine, device: Device, room: int):
         self.block, self.host, self.device = block, host, device
         self._files: Files = host.files
         self._stream = device.stream()
         self._raw = torch.empty(0, dtype=torch.uint8, device=device.device)
         self._blocks: dict[torch.dtype, list[torch.Tensor]] = {}
         self._masks: list[torch.Tensor] = []
-        self._stage = stage
+        stage = self._stage = min(STAGE, 1 << max(16, (room // 16).bit_length() - 1))
         self._coming = cycle([Stage(device, stage) for _ in range(2)])
         self._going = cycle([Stage(device, stage) for _ in range(2)])
         self._right: dict[int, tuple[Factor, list[torch.Tensor]]] = {}
