@@ -43,12 +43,12 @@ def head(
     """The first line of an output's journal: all that its bytes hang on, and the inputs' facts. The
     arithmetic of a card is among it where one of its tensors is tied to that."""
     said = [str(ENGINE), arithmetic()]
-    if arith is not None and any(_is_tied(task, arith) for task in output.tasks):
-        said.append(arith)
     said += [f"{name} {each.signature.version}" for name, each in sorted(operators().items())]
     parts = ["\0".join(said).encode(), *(shard.header(Seal()) for shard in output.shards)]
+    hangs = arith is not None and any(_is_tied(task, arith) for task in output.tasks)
     return {
         "run": of_bytes(b"\0".join(parts)),
+        **({"arith": arith} if hangs else {}),
         "inputs": {path: list(facts) for path, facts in inputs.items()},
     }
 

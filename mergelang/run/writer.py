@@ -243,6 +243,8 @@ def resumed(path: Path, head: Mapping[str, Any]) -> tuple[dict[str, str], str]:
         return {}, ""
     if was.get("run") != head["run"]:
         return {}, "it is of another recipe"
+    if was.get("arith") != head.get("arith"):
+        return {}, f"it was computed by {was.get('arith') or 'the processor'}"
     for name, facts in head["inputs"].items():
         if was.get("inputs", {}).get(name) != facts:
             return {}, f"{name} has changed"

@@ -60,6 +60,12 @@ PARTS = ("table", "dag", "threads", "cold", "first", "memory")
 LIMITS = ("1GiB", "512MiB")
 
 
+def recipe(name: str, count: int, expression: str) -> str:
+    """The recipe of a merge of so many models."""
+    lines = [f'model {each} = "{FOLDERS[each]}"' for each in NAMES[count]]
+    return "\n".join((*lines, f'output "out/{name}" = {expression}', ""))
+
+
 class Bench:
     """The models, the recipes and the peer of one run of the benchmark."""
 
@@ -70,9 +76,7 @@ class Bench:
         self.out = folder / "out"
         self.torch = [timed([sys.executable, "-c", "import torch"]) for _ in range(5)]
         for name, (count, expression) in MERGES.items():
-            lines = [f'model {each} = "{FOLDERS[each]}"' for each in NAMES[count]]
-            lines.append(f'output "out/{name}" = {expression}')
-            self.recipe(name).write_text("\n".join((*lines, "")))
+            self.recipe(name).write_text(recipe(name, count, expression))
         shutil.copy(Path(__file__).with_name("dag.merge"), self.recipe("dag"))
 
     def recipe(self, name: str) -> Path:

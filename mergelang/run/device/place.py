@@ -86,7 +86,7 @@ class Device:
             try:
                 moved = [each.to(self.device) for each in tensors]
                 return function(*moved, **parameters).cpu().numpy()
-            except (MergelangError, torch.OutOfMemoryError):
+            except (MergelangError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -133,21 +133,24 @@ class Card(Device):
         torch.cuda.set_stream(stream)
 
     def buffer(self, nbytes: int) -> torch.Tensor:
-        return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+        with torch.cuda.device(self.device):  # else a context is made on the first card, too
+            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
 
     def event(self) -> torch.cuda.Event:
-        return torch.cuda.Event()
+        return torch.cuda.Event(blocking=True)  # waits without turning a core
 
     def sqrt(self, x: torch.Tensor, out: torch.Tensor) -> None:
         torch.sqrt(x, out=out)
 
     @contextmanager
     def _exactly(self) -> Any:
-        was = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+        was = torch.are_deterministic_algorithms_enabled()
+        warned = torch.is_deterministic_algorithms_warn_only_enabled()
+        precision = torch.get_float32_matmul_precision()
         torch.use_deterministic_algorithms(True)
         torch.set_float32_matmul_precision("highest")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(was[0])
-            torch.set_float32_matmul_precision(was[1])
+            torch.use_deterministic_algorithms(was, warn_only=warned)
+            torch.set_float32_matmul_precision(precision)
