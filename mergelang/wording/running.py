@@ -100,7 +100,7 @@ memory was short (`dmesg` tells). The output's place is as it was before the run
 """,
     ),
     "E0911": Kind(
-        "there is no {device}: {reason}",
+        "cannot compute on {device}: {reason}",
         help=(
             "install a {wanted} that is built for CUDA (https://pytorch.org tells how)",
             "leave out `--device`: the processor gives the same bytes, but for functions on whole "

@@ -48,8 +48,8 @@ def checked(name: str) -> str:
 
 @cache
 def open_device(name: str) -> Any:
-    """The device of this name (`place.Device`), None for `cpu`. Raises RunError (E0911) where there
-    is none, UsageError for a name that is none."""
+    """The device of this name (`place.Device`), None for `cpu`. Raises RunError (E0911) for one
+    that cannot be used, UsageError for a name that is none."""
     match = _NAMES.fullmatch(checked(name))
     if name == PROCESSOR:
         return None

@@ -9,7 +9,7 @@ all numbers are brought to the device (`steps.number`).
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
@@ -96,31 +96,38 @@ class Device:
 
 
 class Card(Device):
-    """A card of CUDA, by its number. Raises RunError (E0911) where there is none."""
+    """A card of CUDA, by its number. Raises RunError (E0911) where there is none, or one that
+    cannot be used."""
 
     def __init__(self, number: int):
         super().__init__()
         self.name = f"cuda:{number}"
         if torch.version.cuda is None:
-            raise self._missing(f"torch {torch.__version__} is built without CUDA", "torch")
+            raise self._refusal(f"torch {torch.__version__} is built without CUDA", "torch")
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if number >= found:
-            raise self._missing(f"torch finds {found or 'no'} card{'s' * (found > 1)}", None)
+            raise self._refusal(f"torch finds {found or 'no'} card{'s' * (found > 1)}")
         # Without it cuBLAS may choose another way where several streams are at work.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.device = torch.device("cuda", number)
-        try:
+        with self._told():
             facts = torch.cuda.get_device_properties(self.device)
             torch.cuda.mem_get_info(self.device)  # begins to use the card
-        except RuntimeError as error:
-            raise self._missing(str(error).partition("\n")[0], None) from error
         self.arith = (
             f"torch {torch.__version__}, {facts.name} sm_{facts.major}{facts.minor}, "
             f"CUDA {torch.version.cuda}"
         )
 
-    def _missing(self, reason: str, wanted: str | None) -> RunError:
+    def _refusal(self, reason: str, wanted: str | None = None) -> RunError:
         return RunError("E0911", device=self.name, reason=reason, wanted=wanted)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tells what CUDA says when it is not even begun with."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._refusal(str(error).partition("\n")[0]) from error
 
     def room(self, memory: int) -> int:
         return torch.cuda.mem_get_info(self.device)[0] // SHARE
@@ -133,7 +140,8 @@ class Card(Device):
         torch.cuda.set_stream(stream)
 
     def buffer(self, nbytes: int) -> torch.Tensor:
-        with torch.cuda.device(self.device):  # else a context is made on the first card, too
+        # Else it would begin to use the first card, too.
+        with self._told(), torch.cuda.device(self.device):
             return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
 
     def event(self) -> torch.cuda.Event:
@@ -143,7 +151,7 @@ class Card(Device):
         torch.sqrt(x, out=out)
 
     @contextmanager
-    def _exactly(self) -> Any:
+    def _exactly(self) -> Iterator[None]:
         was = torch.are_deterministic_algorithms_enabled()
         warned = torch.is_deterministic_algorithms_warn_only_enabled()
         precision = torch.get_float32_matmul_precision()
