@@ -7,7 +7,10 @@ With a card: MERGELANG_TEST_DEVICE=cuda pytest tests/test_device.py
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier, get_ident
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ import mergelang
 from mergelang.errors import Cancelled, MergelangError, RunError, UsageError
 from mergelang.ops import expr as e
 from mergelang.ops.rows import Part, Rows, Run, gather, padded
+from mergelang.plan.memory import BUFFERS
 from mergelang.run import device as devices
 from mergelang.run import events
 from mergelang.run.device import machine, open_device, place, steps
@@ -340,6 +344,44 @@ def test_no_buffer_is_used_before_its_copy_is_done(slerped, card, monkeypatch):
     mergelang.load(slerped).run(device="cuda", fresh=True)
     assert files(slerped.parent / "out") == usual
     assert card.waited > 3 * 21
+
+
+def test_one_block_is_written_while_another_is_computed_and_a_third_is_read(slerped, monkeypatch):
+    """Each of three workers waits for the other two at a work of its own."""
+    slerped.write_text(slerped.read_text().replace("slerp(a, b, t: 0.3)", "mean(a, b)"))
+    met, workers = Barrier(3, timeout=30), []
+
+    def meeting(number: int, work: Callable[..., Any]) -> Callable[..., Any]:
+        waited = []
+
+        def wait(*arguments: Any) -> Any:
+            if get_ident() not in workers:
+                workers.append(get_ident())
+            if workers.index(get_ident()) == number and not waited:
+                waited.append(met.wait())
+            return work(*arguments)
+
+        return wait
+
+    one = machine.DeviceMachine
+    monkeypatch.setattr(one, "_bring", meeting(2, one._bring))
+    monkeypatch.setattr(machine, "take", meeting(1, steps.take))
+    monkeypatch.setattr(machine, "_arrived", meeting(0, machine._arrived))
+    mergelang.load(slerped).run(device=DEVICE, threads=3)
+    assert len(workers) == 3
+
+
+@pytest.mark.parametrize(("room", "block"), [(100, 1 << 24), (1, 1 << 20), (1e-9, 1 << 14)])
+def test_blocks_are_sized_for_what_the_card_has_free(room, block, slerped, card, monkeypatch):
+    sizes, made = [], machine.DeviceMachine.__init__
+    free = int(room * 3 * BUFFERS * (1 << 20))
+    monkeypatch.setattr(card, "room", lambda memory: free, raising=False)
+    monkeypatch.setattr(
+        machine.DeviceMachine, "__init__",
+        lambda self, size, *others: (sizes.append(size), made(self, 1 << 14, *others))[1],
+    )
+    mergelang.load(slerped).run(device="cuda", threads=3)
+    assert sizes == [block] * 3
 
 
 TIED = """\

@@ -1,4 +1,4 @@
-"""What each step of a tape means on tensors of torch: `run.reference`, with nothing of numpy.
+"""What each step of a tape means on tensors of a device, as `run.reference` says it of numpy's.
 
 One operation of torch for each rounding, on tensors alone: a number is a tensor without dimensions
 on the device, in the dtype of the blocks.
