@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, get_ident
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -483,6 +484,37 @@ def test_a_card_that_is_not_there_is_told_with_those_that_are(count, said, monke
     first, *rest = failure("cuda:2").splitlines()
     assert first == f"error[E0911]: cannot compute on cuda:2: torch finds {said}"
     assert len(rest) == 1
+
+
+@pytest.fixture
+def driver(monkeypatch) -> Any:
+    """What CUDA says of one card, of which half is free."""
+    facts = SimpleNamespace(name="NVIDIA H200", major=9, minor=0)
+    for name, answer in {
+        "is_available": True, "device_count": 1, "get_device_properties": facts,
+        "mem_get_info": (8 << 30, 16 << 30),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *device, answer=answer: answer)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    return torch.cuda
+
+
+def test_a_card_is_named_by_torch_model_and_cuda_and_gives_half_of_what_is_free(driver):
+    card = place.Card(0)
+    assert card.arith == f"torch {torch.__version__}, NVIDIA H200 sm_90, CUDA 13.0"
+    assert card.room(1 << 20) == 4 << 30
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_card_that_cuda_cannot_use_is_told_in_its_words(driver, monkeypatch):
+    def busy(device: torch.device) -> None:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy\nMore of it.")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", busy)
+    assert failure("cuda").splitlines()[0] == (
+        "error[E0911]: cannot compute on cuda:0: CUDA error: all CUDA-capable devices are busy"
+    )
 
 
 def test_functions_run_as_reproducibly_as_torch_can_and_settings_are_as_before(monkeypatch):

@@ -418,7 +418,8 @@ def rowwise(function: str, *values: Value) -> Value:
     """A number for each row that a function computes of whole rows.
 
     `function` is `"module:name"` and is imported when a run needs it. It is called with one torch
-    tensor [rows, n] for each value and returns a float64 tensor [rows].
+    tensor [rows, n] for each value and returns a float64 tensor [rows]. They lie where the run
+    computes, on a card if it does so there.
     """
     exprs = tuple(value.expr for value in values)
     key = structure(function, *(value.key for value in values))
@@ -436,8 +437,9 @@ def whole(
     `function` is `"module:name"` and is imported when a run needs it. It is called with one torch
     tensor for each value (float32 or float64, in the output's shape), one for each of the `files`
     (stored tensors of any shape, in the same dtype) and the parameters, on one thread, and returns
-    one tensor of the output's shape and dtype. `room` is what it takes of memory beside its inputs,
-    its result included, in tensors of that shape: memory is planned by it.
+    one tensor of the output's shape and dtype. They lie where the run computes, on a card if it
+    does so there: new tensors are made beside them (`x.new_zeros(...)`). `room` is what it takes of
+    memory beside its inputs, its result included, in tensors of that shape; memory is planned so.
     """
     attr = (function, tuple(sorted(parameters.items())), room)
     keys = [value.key for value in values]

@@ -76,7 +76,7 @@ class Device:
     def call(
         self, name: str, tensors: Iterable[torch.Tensor], parameters: Mapping[str, Any]
     ) -> np.ndarray:
-        """What a function makes of tensors here: one call at a time, all of the device to itself.
+        """What a function makes of tensors here; one call at a time.
 
         Raises RunError (E0913) for one that does not run here.
         """
