@@ -130,9 +130,11 @@ class Card(Device):
             raise self._refusal(str(error).partition("\n")[0]) from error
 
     def room(self, memory: int) -> int:
+        torch.cuda.empty_cache()  # what torch keeps of earlier runs counts as taken
         return torch.cuda.mem_get_info(self.device)[0] // SHARE
 
     def stream(self) -> torch.cuda.Stream:
+        torch.cuda.empty_cache()  # what it keeps for the streams of the output before is of no use
         return torch.cuda.Stream(self.device)
 
     def enter(self, stream: torch.cuda.Stream) -> None:
