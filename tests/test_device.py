@@ -171,7 +171,7 @@ def test_numbers_are_brought_to_the_device_before_anything_is_divided_by_them():
         Step("chosen", 0, "mask", (first, Choice(0.3, 100, 0)), None),
         Step("spread", 2, "block", (np.arange(64.0),), e.ROWS),
     ]  # fmt: skip
-    frame = Frame(UNBOUND, (64, 64), {})
+    frame = Frame(UNBOUND, (64, 64), {}, [])
     with Watch() as seen:
         for step in steps_of:
             steps.take(step, 0, blocks, masks, frame, None)

@@ -130,7 +130,7 @@ class Job:
             if count > NEXT:
                 self.files.will_read(extent.path, begin, 2 * count)
         check = self._check_input if self._fresh_extents and not self._allow else None
-        frame = Frame(self.binding, self.type.shape, self._held, check)
+        frame = Frame(self.binding, self.type.shape, self._held, self._numbers, check)
         write = None
         if self._final:
             write = self.sink.open_span(first * DTYPES[self.type.dtype])
@@ -138,11 +138,18 @@ class Job:
             count = min(self.block, last - start)
             if self._native(machine, start, count, frame, write):
                 continue
-            blocks = machine.run(self._tape, start, count, self.dtype, frame)
+            blocks = machine.run(self._with_numbers, start, count, self.dtype, frame)
             if write is not None:
                 self._store(machine, blocks[0], start, write)
             else:
                 self._add(machine, self._gathers, blocks, start)
+
+    @property
+    def _with_numbers(self) -> Tape:
+        """The tape of the current pass as it is run step by step."""
+        if self._filled is None:
+            self._filled = self._tape.with_numbers(self._numbers)
+        return self._filled
 
     def _native(
         self, machine: Machine, start: int, count: int, frame: Frame, write: Any
@@ -192,11 +199,11 @@ class Job:
 
     def _sample(self, machine: Machine) -> None:
         """Gives selections pieces of their tensors, before they take all of it."""
-        frame = Frame(self.binding, self.type.shape, self._held)
+        frame = Frame(self.binding, self.type.shape, self._held, self._numbers)
         machine = machine.host
         for start, count in sample_pieces(self.count, self._rows):
             if self._program is None:
-                blocks = machine.run(self._tape, start, count, self.dtype, frame)
+                blocks = machine.run(self._with_numbers, start, count, self.dtype, frame)
             else:
                 machine.run_program(self._program, start, count, frame, ())
                 blocks = machine.runner.results(self._program, count)
@@ -260,11 +267,11 @@ class Job:
         built = built and (self._device is None or bool(self._sampling))
         sums = tuple(() if self._sampling else self._sums()) if built else None
         dtype = self.type.dtype if self._final else ""
-        if self.binding is not UNBOUND and not self._known and unfinished is None:
-            self._tape, self._program = _first_pass(targets, sums, dtype)
-        else:
-            self._tape = compile_pass(targets, self._scalar)
-            self._program = None if sums is None else program(self._tape, sums, dtype)
+        # The passes over all tensors of a pattern are the same but for their numbers.
+        passing = _pass if self.binding is not UNBOUND else _pass.__wrapped__
+        self._tape, self._program = passing(targets, sums, dtype)
+        self._numbers = [self._scalar(each) for each in self._tape.numbers]
+        self._filled: Tape | None = None
         self._fresh_extents = self._tape.extents - self._checked
         self._span = span_of(self.block)
 
@@ -343,18 +350,12 @@ class Job:
 
 
 @lru_cache(maxsize=512)
-def _first_pass(
+def _pass(
     targets: tuple[Expr, ...], sums: tuple[tuple[str, tuple[int, ...]], ...] | None, dtype: str
 ) -> tuple[Tape, Program | None]:
-    """A pass that knows no number but constants: the same for all tensors of a pattern."""
-    tape = compile_pass(targets, _constant)
+    """A pass, and what the built code makes of it."""
+    tape = compile_pass(targets)
     return tape, None if sums is None else program(tape, sums, dtype)
-
-
-def _constant(expr: Expr) -> Any:
-    if expr.op == "const":
-        return expr.attr
-    return compute(expr.op, [_constant(arg) for arg in expr.args])
 
 
 class Whole:

@@ -76,12 +76,13 @@ class Files:
 
 class Frame(NamedTuple):
     """What a pass knows of its tensor besides the tape: what symbols stand for, the shape, whole
-    tensors already computed (flattened), and `check`, which looks at the bytes of each block that
-    is loaded (extent, bytes, first element)."""
+    tensors already computed (flattened), the values of the tape's numbers, and `check`, which looks
+    at the bytes of each block that is loaded (extent, bytes, first element)."""
 
     binding: Binding
     shape: tuple[int, ...]
     held: Mapping[Expr, np.ndarray]
+    numbers: Sequence[Any]
     check: Callable[[Extent, np.ndarray, int], None] | None = None
 
     def stream(self, draw: Draw) -> bytes:
@@ -147,9 +148,9 @@ class Machine:
         """As `run`, by the built code; results stay in `runner`. Gives the largest magnitude of
         what was stored, as bits. `sums`: addresses of the lanes of each sum."""
         runner, binding = self.runner, frame.binding
-        runner.bind(made, frame.stream, binding, matrix(ROWS, frame.shape)[1])
-        for number, step in enumerate(made.given):
-            self.give(step, start, runner.given(made, number, count), frame)
+        runner.bind(made, frame.numbers, frame.stream, matrix(ROWS, frame.shape)[1])
+        for step, block in runner.given(made, count):
+            self.give(step, start, block, frame)
         stored = [runner.raw(number, count) for number in range(len(made.loads))]
         for raw, step in zip(stored, made.loads, strict=True):
             extent = binding.extent(step.attr)

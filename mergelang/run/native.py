@@ -6,7 +6,7 @@ blocks. `reference.py` says what each step means; the bytes are the same.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,10 +15,13 @@ import numpy as np
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr
 from mergelang.plan.cost import is_wide, matrix, order, row_block
 from mergelang.run.compiler import library
-from mergelang.run.tape import Slot, Step, Tape
+from mergelang.run.tape import Slot, Step, Tape, open_arguments, with_numbers
 from mergelang.tensors import TensorType
 
 STRIP = 1 << 10
+
+READY = 16
+"""Programs that a thread keeps ready: those of the passes over tensors of a few patterns."""
 
 LONGEST = (1 << 16) - 1
 """Elements of the longest row whose elements can be ranked."""
@@ -63,9 +66,12 @@ class Program(NamedTuple):
     steps: np.ndarray
     given: tuple[Step, ...]
     loads: tuple[Step, ...]
-    choices: tuple[tuple[int, Any], ...]
+    choices: tuple[tuple[int, int], ...]
+    x: tuple[tuple[int, int], ...]
+    y: tuple[tuple[int, int], ...]
     draws: tuple[tuple[int, Draw], ...]
     ranks: tuple[int, ...]
+    numbers: tuple[Expr, ...]
     results: tuple[tuple[str, int], ...]
     full: tuple[frozenset[int], frozenset[int]]
     blocks: int
@@ -88,7 +94,9 @@ def program(
     rows: list[tuple[Any, ...]] = []
     given: list[Step] = []
     loads: list[Step] = []
-    choices: list[tuple[int, Any]] = []
+    choices: list[tuple[int, int]] = []
+    operands: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    number = {expr: at for at, expr in enumerate(tape.numbers)}
     draws: list[tuple[int, Draw]] = []
     ranks: list[int] = []
     full: dict[str, set[int]] = {BLOCK: set(), MASK: set()}
@@ -124,11 +132,14 @@ def program(
             rows.append(_row(_LOADS[step.attr.type.dtype], step.out, a=len(loads)))
             loads.append(step)
         elif step.op == "chosen":
-            choices.append((len(rows), step.args[1]))
-            rows.append(_row("chosen_from", step.out, a=args[0], x=step.args[1].threshold))
+            choices.append((len(rows), number[step.args[1]]))
+            rows.append(_row("chosen_from", step.out, a=args[0]))
         else:
             if step.op in ("keep", "uniform"):
                 draws.append((len(rows), step.attr[0] if step.op == "keep" else step.attr))
+            for found, arg in zip(operands, args[step.op == "where" :], strict=False):
+                if isinstance(arg, Expr):
+                    found.append((len(rows), number[arg]))
             rows.append(_encoded(step, args))
     results = [(kind, place(kind, s)) for s, kind in zip(tape.results, tape.kinds, strict=True)]
     summed = {number for _, numbers in sums for number in numbers}
@@ -145,8 +156,9 @@ def program(
         full[kind].add(slot)
     full[BLOCK] |= set(range(tape.blocks, tape.blocks + len(given)))
     return Program(
-        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices), tuple(draws),
-        tuple(ranks), tuple(kept), (frozenset(full[BLOCK]), frozenset(full[MASK])),
+        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices),
+        tuple(operands[0]), tuple(operands[1]), tuple(draws),
+        tuple(ranks), tape.numbers, tuple(kept), (frozenset(full[BLOCK]), frozenset(full[MASK])),
         tape.blocks + len(given), tape.masks, len(sums), stores,
         np.array([INFINITE[each] for each in stored], np.uint32),
     )  # fmt: skip
@@ -196,7 +208,7 @@ def _encoded(step: Step, args: list[Any]) -> tuple[Any, ...]:
         return _row(op, out)
     mask = [args.pop(0)] if op == "where" else []
     slots = [arg if isinstance(arg, int) else -1 for arg in args]
-    numbers = [0.0 if isinstance(arg, int) else float(arg) for arg in args]
+    numbers = [0.0 if isinstance(arg, (int, Expr)) else float(arg) for arg in args]
     x, y = (*numbers, 0.0, 0.0)[:2]
     a, b, c = (*mask, *slots, -1, -1)[:3]
     return _row(op, out, a, b, c, x, y)
@@ -214,6 +226,34 @@ class _Pass(ctypes.Structure):
     )  # fmt: skip
 
 
+class _Bound:
+    """A program with the buffers of a runner, and what it was made ready for last."""
+
+    def __init__(self, made: Program, handed: _Pass, arrays: tuple[np.ndarray, ...], held: Any):
+        self.made, self.handed, self.arrays, self.held = made, handed, arrays, held
+        steps, *_, self.largest, self.sums, _ = arrays
+        self.op, self.x, self.y, self.low, self.high = (
+            steps[name] for name in ("op", "x", "y", "low", "high")
+        )
+        self.choices: tuple[tuple[int, Any], ...] = ()
+        self.numbers: Sequence[Any] | None = None
+        self.given = made.given
+
+    def take(self, numbers: Sequence[Any]) -> None:
+        """Puts the numbers of a tape into its steps."""
+        made, self.numbers = self.made, numbers
+        with np.errstate(over="ignore"):  # a number beyond float32 is infinite
+            for row, at in made.x:
+                self.x[row] = numbers[at]
+            for row, at in made.y:
+                self.y[row] = numbers[at]
+        if any(map(open_arguments, made.given)):
+            self.given = with_numbers(made.given, dict(zip(made.numbers, numbers, strict=True)))
+        self.choices = tuple((row, numbers[at]) for row, at in made.choices)
+        for row, choice in self.choices:
+            self.x[row] = choice.threshold
+
+
 class Runner:
     """The buffers of one thread for programs. `block`: the most elements at a time."""
 
@@ -226,38 +266,40 @@ class Runner:
         self._raw: list[np.ndarray] = []
         self._scratch = np.empty(0, np.uint32)
         self.stored = np.empty(block, np.uint16)
-        self._bound: tuple[Any, ...] = (None,)
-        self._held: dict[tuple[str, int], np.ndarray] = {}
-        self._tensor: Any = None
+        self._ready: dict[int, _Bound] = {}
+        self._now: Any = None
 
     def bind(
-        self, made: Program, stream: Callable[[Draw], bytes], tensor: Any, width: int
+        self, made: Program, numbers: Sequence[Any], stream: Callable[[Draw], bytes], width: int
     ) -> None:
-        """Makes ready for blocks of a program; at once if it is that of the last block.
+        """Makes ready for blocks of a program; at once if it is made ready for these `numbers`, an
+        object of its own for each pass over a tensor.
 
         `stream` names the random streams of a tensor, `width` is that of its rows; they are asked
-        for once for each `tensor`.
+        for once.
         """
-        if self._bound[0] is not made:
-            self._make_ready(made)
-        elif self._tensor is tensor:
+        bound = self._now = self._ready.get(id(made)) or self._make_ready(made)
+        if made.ranks:
+            if len(self._scratch) < 2 * width:
+                self._scratch = np.empty(2 * width, np.uint32)
+            bound.handed.scratch = self._scratch.ctypes.data
+        if bound.numbers is numbers:
             return
-        self._tensor = tensor
-        steps = self._bound[2][0]
+        bound.take(numbers)
         for row, draw in made.draws:
             name = stream(draw)
-            steps["low"][row] = int.from_bytes(name[:8], "little")
-            steps["high"][row] = int.from_bytes(name[8:], "little")
+            bound.low[row] = int.from_bytes(name[:8], "little")
+            bound.high[row] = int.from_bytes(name[8:], "little")
         for row in made.ranks:
-            steps["low"][row] = width
-        if made.ranks and len(self._scratch) < 2 * width:
-            self._scratch = np.empty(2 * width, np.uint32)
-            self._bound[1].scratch = self._scratch.ctypes.data
+            bound.low[row] = width
 
-    def _make_ready(self, made: Program) -> None:
-        self._held.clear()
-        floats, moves = self._addresses(made.blocks, made.full[0], BLOCK)
-        bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK)
+    def _make_ready(self, made: Program) -> _Bound:
+        """Buffers for a program: those of others, too, of which only one runs at a time."""
+        if len(self._ready) >= READY:
+            self._ready.clear()
+        held: dict[tuple[str, int], np.ndarray] = {}
+        floats, moves = self._addresses(made.blocks, made.full[0], BLOCK, held)
+        bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK, held)
         while len(self._raw) < len(made.loads):
             self._raw.append(np.empty(self._block, np.uint16))
         loads = np.array([each.ctypes.data for each in self._raw], np.uint64)
@@ -271,35 +313,40 @@ class Runner:
             at[0], len(steps), at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8],
             self.stored.ctypes.data, len(made.loads), self._scratch.ctypes.data,
         )  # fmt: skip
-        self._bound = (made, handed, arrays)
+        bound = self._ready[id(made)] = _Bound(made, handed, arrays, held)
+        return bound
 
     def _addresses(
-        self, count: int, full: frozenset[int], kind: str
+        self, count: int, full: frozenset[int], kind: str, held: dict[tuple[str, int], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where the blocks of a program begin, and whether they move with the strip."""
+        """Where the blocks of a program begin, and whether they move with the strip. Those that are
+        held whole are put into `held`."""
         if kind == BLOCK:
             buffers, dtype, width = self._whole, np.float32, 4
             if len(self._strips) < count * STRIP:
                 self._strips = np.empty(count * STRIP, np.float32)
+                self._ready.clear()  # their strips were elsewhere
             short = self._strips.ctypes.data
         else:
             buffers, dtype, width = self._masks, np.bool_, 1
             if len(self._short) < count * STRIP:
                 self._short = np.empty(count * STRIP, np.uint8)
+                self._ready.clear()
             short = self._short.ctypes.data
         while len(buffers) < len(full):
             buffers.append(np.empty(self._block, dtype))
         whole = dict(zip(sorted(full), buffers, strict=False))
-        self._held.update({(kind, slot): buffer for slot, buffer in whole.items()})
+        held.update({(kind, slot): buffer for slot, buffer in whole.items()})
         begin = [
             whole[i].ctypes.data if i in whole else short + i * STRIP * width for i in range(count)
         ]
         moves = [int(i in whole) for i in range(count)]
         return np.array(begin or [0], np.uint64), np.array(moves or [0], np.int64)
 
-    def given(self, made: Program, number: int, count: int) -> np.ndarray:
-        """The block for the step `given[number]`."""
-        return self._held[BLOCK, made.blocks - len(made.given) + number][:count]
+    def given(self, made: Program, count: int) -> Iterator[tuple[Step, np.ndarray]]:
+        """The steps that are given, with the block for each."""
+        for number, step in enumerate(self._now.given, made.blocks - len(made.given)):
+            yield step, self._now.held[BLOCK, number][:count]
 
     def raw(self, number: int, count: int) -> np.ndarray:
         """The bytes for the step `loads[number]`."""
@@ -313,23 +360,23 @@ class Runner:
 
         Gives the largest magnitude of each load, and last of what was stored, as bits.
         """
-        _, handed, (steps, *_, largest, addresses, _) = self._bound
-        for row, choice in made.choices:
-            steps["op"][row] = _CODES[
+        bound = self._now
+        for row, choice in bound.choices:
+            bound.op[row] = _CODES[
                 "chosen_from" if start + count <= choice.cut else
                 "chosen_above" if start > choice.cut or not choice.quota else "chosen_some"
             ]  # fmt: skip
-            steps["low"][row], steps["high"][row] = choice.quota, choice.cut
-        largest[:] = 0
-        addresses[: len(sums)] = sums
+            bound.low[row], bound.high[row] = choice.quota, choice.cut
+        bound.largest[:] = 0
+        bound.sums[: len(sums)] = sums
         code = library()
         assert code is not None
-        code.run(ctypes.byref(handed), ctypes.c_uint64(start), ctypes.c_int64(count))
-        return largest
+        code.run(ctypes.byref(bound.handed), ctypes.c_uint64(start), ctypes.c_int64(count))
+        return bound.largest
 
     def results(self, made: Program, count: int) -> list[np.ndarray]:
         """The blocks and masks of the targets, after a run."""
-        return [self._held[each][:count] for each in made.results]
+        return [self._now.held[each][:count] for each in made.results]
 
 
 def bracket(

@@ -5,6 +5,7 @@ number of its users (equal sub-expressions are one node), and gives a buffer bac
 so a long chain runs in a handful of buffers that stay in the cache.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mergelang.ops.expr import BLOCK, MASK, Expr, Extent
@@ -13,7 +14,8 @@ from mergelang.plan.passes import evaluated
 
 
 class Step(NamedTuple):
-    """One step: `out` is a buffer number; of `args`, a `Slot` is a buffer, a float a scalar.
+    """One step: `out` is a buffer number; of `args`, a `Slot` is a buffer, a float a scalar, and an
+    expression one that is known when the pass begins.
 
     Blocks and masks are numbered apart. Of a `spread`, the argument is a vector of numbers and
     `attr` says of what: ROWS or COLUMNS.
@@ -31,7 +33,8 @@ class Slot(int):
 
 
 class Tape(NamedTuple):
-    """The steps of a pass; `results` are the slots of its targets, in their order."""
+    """The steps of a pass; `results` are the slots of its targets, in their order, and `numbers`
+    what scalars and choices of its steps are the values of."""
 
     steps: tuple[Step, ...]
     results: tuple[Slot, ...]
@@ -39,6 +42,7 @@ class Tape(NamedTuple):
     blocks: int
     masks: int
     loads: tuple[Expr, ...]
+    numbers: tuple[Expr, ...]
 
     @property
     def extents(self) -> "set[Extent]":
@@ -46,8 +50,31 @@ class Tape(NamedTuple):
         return {extent for expr in self.loads for extent in stored_by(expr)}
 
 
-def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
-    """The tape of one pass. `scalar(expr)` gives the value of a scalar or choice, known by now."""
+    def with_numbers(self, values: Sequence[Any]) -> "Tape":
+        """The tape with these values of its `numbers` in the steps."""
+        if not self.numbers:
+            return self
+        known = dict(zip(self.numbers, values, strict=True))
+        return self._replace(steps=with_numbers(self.steps, known), numbers=())
+
+
+def open_arguments(step: Step) -> bool:
+    """Whether a step has arguments that are known only when the pass begins."""
+    return any(isinstance(arg, Expr) for arg in step.args)
+
+
+def with_numbers(steps: Iterable[Step], known: Mapping[Expr, Any]) -> tuple[Step, ...]:
+    """Steps with the values of numbers in their places."""
+    return tuple(
+        step._replace(
+            args=tuple(known[arg] if isinstance(arg, Expr) else arg for arg in step.args)
+        )
+        for step in steps
+    )
+
+
+def compile_pass(targets: tuple[Expr, ...]) -> Tape:
+    """The tape of one pass, the same whatever its numbers will be."""
     exprs = evaluated(targets)
     last = {}
     for at, expr in enumerate(exprs):
@@ -58,11 +85,18 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
     free: dict[str, list[int]] = {BLOCK: [], MASK: []}
     made = {BLOCK: 0, MASK: 0}
     slots: dict[Expr, Slot] = {}
+    numbers: dict[Expr, None] = {}
     steps = []
     for at, expr in enumerate(exprs):
         args: list[Any] = []
         for arg in expr.args if expr.op != "whole" else ():
-            args.append(slots[arg] if arg.kind in (BLOCK, MASK) else scalar(arg))
+            if arg.kind in (BLOCK, MASK):
+                args.append(slots[arg])
+            elif arg.op == "const":
+                args.append(arg.attr)
+            else:
+                numbers[arg] = None
+                args.append(arg)
         ending = {a for a in expr.args if last.get(a) == at and a in slots}
         # A buffer whose last reader is this step may be written by it: every op is elementwise.
         reusable = [slots[a] for a in expr.args if a in ending and a.kind == expr.kind]
@@ -90,4 +124,5 @@ def compile_pass(targets: tuple[Expr, ...], scalar: Any) -> Tape:
         made[BLOCK],
         made[MASK],
         tuple(expr for expr in exprs if stored_by(expr)),
+        tuple(numbers),
     )
