@@ -295,10 +295,10 @@ class Job:
         known = self._known.get(expr)
         if known is None:
             assert expr.op not in REDUCTIONS, f"{expr.op} is not known yet"
-            args = [self._scalar(arg) for arg in expr.args]
+            args = [
+                arg.attr if arg.op == "const" else self._scalar(arg) for arg in expr.args
+            ]
             match expr.op:
-                case "const":
-                    known = expr.attr
                 case "factor":
                     from mergelang.run.product import Factor
 

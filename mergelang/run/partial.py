@@ -18,13 +18,13 @@ LANES = 32
 """Partial sums that are kept of each unit until the pass has ended."""
 
 
-def halve(x: np.ndarray) -> np.ndarray:
-    """Sums along the last axis, a power of two, by halving it in place: [n, w] to [n, 1]."""
+def halve(x: np.ndarray, left: int = 1) -> np.ndarray:
+    """Sums along the last axis, a power of two, by halving it in place until so many are `left`."""
     width = x.shape[-1]
-    while width > 1:
+    while width > left:
         width //= 2
         np.add(x[..., :width], x[..., width : 2 * width], out=x[..., :width])
-    return x[..., :1]
+    return x[..., :left]
 
 
 def of_units(

@@ -5,6 +5,7 @@ after the other, since those of numpy hang on the CPU.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,52 +16,28 @@ Numbers = float | np.ndarray
 
 def compute(op: str, args: list[float]) -> float:
     """Arithmetic between scalars in float64. Division by zero gives 0 for 0/0, else infinity."""
-    match op, args:
-        case "add", [a, b]:
-            return a + b
-        case "sub", [a, b]:
-            return a - b
-        case "mul", [a, b]:
-            return a * b
-        case "div", [a, b]:
-            return a / b if b else math.copysign(math.inf, a) if a else 0.0
-        case "neg", [a]:
-            return -a
-        case "abs", [a]:
-            return abs(a)
-        case "sign", [a]:
-            return float((a > 0) - (a < 0))
-        case "sqrt", [a]:
-            return math.sqrt(a) if a >= 0 else math.nan
-        case "sin", [a]:
-            return math.sin(a)
-        case "cos", [a]:
-            return math.cos(a)
-        case "acos", [a]:
-            return math.acos(min(1.0, max(-1.0, a)))
-        case "exp", [a]:
-            return math.exp(a)
-        case "log", [a]:
-            return math.log(a) if a > 0 else -math.inf
-        case "min", [a, b]:
-            return min(a, b)
-        case "max", [a, b]:
-            return max(a, b)
-        case "lt", [a, b]:
-            return float(a < b)
-        case "le", [a, b]:
-            return float(a <= b)
-        case "eq", [a, b]:
-            return float(a == b)
-        case "and", [a, b]:
-            return float(bool(a) and bool(b))
-        case "or", [a, b]:
-            return float(bool(a) or bool(b))
-        case "not", [a]:
-            return float(not a)
-        case "where", [condition, a, b]:
-            return a if condition else b
-    raise AssertionError(f"no scalar operation {op}")
+    return _SCALAR[op](*args)
+
+
+_SCALAR: dict[str, Callable[..., float]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg,
+    "div": lambda a, b: a / b if b else math.copysign(math.inf, a) if a else 0.0,
+    "abs": abs,
+    "sign": lambda a: float((a > 0) - (a < 0)),
+    "sqrt": lambda a: math.sqrt(a) if a >= 0 else math.nan,
+    "sin": math.sin, "cos": math.cos,
+    "acos": lambda a: math.acos(min(1.0, max(-1.0, a))),
+    "exp": math.exp,
+    "log": lambda a: math.log(a) if a > 0 else -math.inf,
+    "min": min, "max": max,
+    "lt": lambda a, b: float(a < b),
+    "le": lambda a, b: float(a <= b),
+    "eq": lambda a, b: float(a == b),
+    "and": lambda a, b: float(bool(a) and bool(b)),
+    "or": lambda a, b: float(bool(a) or bool(b)),
+    "not": lambda a: float(not a),
+    "where": lambda condition, a, b: a if condition else b,
+}  # fmt: skip
 
 
 def compute_many(op: str, args: list[Numbers]) -> np.ndarray:
