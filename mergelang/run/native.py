@@ -242,6 +242,8 @@ class _Bound:
     def take(self, numbers: Sequence[Any]) -> None:
         """Puts the numbers of a tape into its steps."""
         made, self.numbers = self.made, numbers
+        if not made.numbers:
+            return
         with np.errstate(over="ignore"):  # a number beyond float32 is infinite
             for row, at in made.x:
                 self.x[row] = numbers[at]
