@@ -111,7 +111,7 @@ def _asked(wish: Wish) -> Iterator[Term]:
             yield each.term
 
 
-ALIKE = 0.8
+ALIKE = 0.85
 """The share from which on two tokens are taken for one, miswritten."""
 
 
@@ -176,13 +176,15 @@ class _Ready:
         return found
 
     def doubt(self, wish: Wish, new: list[str], vocabularies: Iterable[Vocabulary]) -> None:
-        """Warns of tokens that no model has and that are written nearly as one that a model has.
-        One that is told from it by a number is one of a row, and no slip."""
+        """Warns of tokens of zeros that no model has and that are written nearly as one that a
+        model has. One that is told from it by a number is one of a row, and no slip."""
         known = [text for each in vocabularies if each.tokenizer for text in each.tokenizer.added]
         for text in new:
             near = nearest(text, known, ALIKE)
-            numbered = any(map(str.isdigit, text))
-            if near is not None and not (numbered and _letters(near) == _letters(text)):
+            meant = wish.tokens[text].model is not None or (
+                any(map(str.isdigit, text)) and _letters(text) == _letters(near or "")
+            )
+            if near is not None and not meant:
                 self._report.add("W2403", wish.tokens[text].span, token=text, near=near)
 
     def base(self, wish: Wish, term: Term) -> Vocabulary | None:
