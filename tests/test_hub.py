@@ -1,6 +1,7 @@
 """Models on the Hub: names, headers first, weights by a run, revisions and the lock."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -44,6 +45,26 @@ def test_check_and_plan_fetch_no_weights(hub, tmp_path):
     assert all(ranged for ranged in hub.asked_for(f"/cdn/org/name/{commit}/{WEIGHTS}"))
     assert not hub.asked_for("picture.png") and hub.asked_for("tokenizer.json")
     assert len(hub.asked_for("/api/models/")) == 1
+
+
+def test_the_card_of_a_merge_has_the_licence_that_its_sources_on_the_hub_state(hub, tmp_path):
+    files = {each.name: each.read_bytes() for each in (tmp_path / "model").iterdir()}
+    within = {f"part/{name}": data for name, data in files.items()}
+    for name, licence, held in (("a", "mit", files), ("b", "mit", within), ("c", "gpl-3.0", files)):
+        hub.repo(f"org/{name}").commit(
+            {**held, "README.md": f"---\nlicense: {licence}\n---\n".encode()}
+        )
+
+    def stated(*sources: str) -> str | None:
+        made = recipe(tmp_path, *sources)
+        warned = [each.code for each in made.run(fresh=True).graph.program.warnings]
+        front = (tmp_path / "out" / "README.md").read_text().split("---")[1]
+        found = re.search("^license: (.*)$", front, re.MULTILINE)
+        assert warned == ([] if found else ["W2131"])
+        return found and found[1]
+
+    assert stated("hf:org/a", "hf:org/b/part") == "mit"
+    assert stated("hf:org/a", "hf:org/c") is None
 
 
 def test_a_file_that_would_lie_elsewhere_is_passed_over(hub, tmp_path):

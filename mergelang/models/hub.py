@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from mergelang.errors import InputError
 from mergelang.files import cache_folder
+from mergelang.models.licence import CARD
 from mergelang.models.reference import HubName
 from mergelang.models.sidecars import modules
 
@@ -59,6 +60,11 @@ class Snapshot:
     files: Mapping[str, RemoteFile]
     stale: str = ""
     whole: bool = True
+
+    @property
+    def cards(self) -> tuple[Path, ...]:
+        """The folders whose card may speak of it: its own, and that of the whole repository."""
+        return self.folder, _folder(self.name.repo, self.commit)
 
     def path_in_repo(self, name: str) -> str:
         return f"{self.name.subfolder}/{name}" if self.name.subfolder else name
@@ -102,6 +108,8 @@ class Hub:
             raise InputError("E2224", repo=name.repo, subfolder=name.subfolder, known=known)
         found = replace(whole, name=name, folder=whole.folder / start, files=mine)
         _fetch_small(found, shown)
+        for each in (found, whole) if start else (whole,):
+            _fetch_card(each, shown)
         return found
 
     def _resolve(self, name: HubName, shown: str) -> Snapshot:
@@ -194,6 +202,13 @@ def _fetch_small(snapshot: Snapshot, shown: str) -> None:
     _fetch(snapshot, beside, shown)
     folders = tuple(f"{each}/" for each in modules(snapshot.folder))
     _fetch(snapshot, [name for name in small if name.startswith(folders)], shown)
+
+
+def _fetch_card(snapshot: Snapshot, shown: str) -> None:
+    """The card, which states the licence. A model is merged without it, too."""
+    if CARD in snapshot.files and snapshot.files[CARD].size <= SMALL and not snapshot.stale:
+        with suppress(InputError):
+            _fetch(snapshot, [CARD], shown)
 
 
 def _fetch(snapshot: Snapshot, names: Iterable[str], shown: str) -> None:

@@ -171,11 +171,12 @@ def parent(checkpoint: Checkpoint, kind: str = "model") -> Parent:
     named = () if bare else (folder / name for name in BESIDE)
     paths = [*checkpoint.files, *checkpoint.sidecars, *(each for each in named if each.is_file())]
     files = (_source_file(each, folder, checkpoint.origin) for each in paths)
+    cards = checkpoint.origin.cards if checkpoint.origin else (folder,)
     return Parent(
         checkpoint.reference.text, kind, tuple(sorted(files, key=lambda each: each.name)),
         commit=checkpoint.origin.commit if checkpoint.origin else "",
         record=read_record(checkpoint.files[0] if bare else folder),
-        licence=() if bare else licence_of(folder),
+        licence=() if bare else next(filter(None, map(licence_of, cards)), ()),
     )  # fmt: skip
 
 
