@@ -104,6 +104,30 @@ def test_a_damaged_matrix_that_is_let_through_is_damaged_as_a_whole(tmp_path, me
     assert got["w"].isnan().all() and got["v"].isfinite().all()
 
 
+@pytest.mark.parametrize("shape", [(6, 6), (6, 4), (4, 6)])
+def test_a_decomposition_that_does_not_converge_is_made_of_the_matrix_turned_round(
+    monkeypatch, shape
+):
+    import torch
+
+    from mergelang.ops.kernels import spectral
+
+    matrices = [torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    wanted = spectral.iso_cts(*matrices, own=1)
+    decompose, tried = torch.linalg.svd, []
+
+    def failing(x: torch.Tensor, full_matrices: bool) -> object:
+        tried.append(x)
+        if len(tried) % 2:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return decompose(x, full_matrices=full_matrices)
+
+    monkeypatch.setattr(torch.linalg, "svd", failing)
+    torch.testing.assert_close(spectral.iso_cts(*matrices, own=1), wanted)
+    pairs = list(zip(tried[::2], tried[1::2], strict=True))
+    assert len(pairs) == 5 and all(torch.equal(x, y.T) for x, y in pairs)
+
+
 def test_a_result_too_large_for_its_dtype_stops_the_run(tmp_path):
     write(tmp_path / "a", w=(np.array([1, 2, 40000]), "F16"))
     one = recipe(tmp_path, "as_model(2 * a)", "a")

@@ -206,6 +206,7 @@ import torch
 from mergelang.run.kernel import kernel
 
 torch.set_num_threads(1)
+torch.manual_seed(0)
 name = {name!r}
 options = dict(iso_cts=dict(own=60), regmean=dict(weights=(1.0, 1.0), reduce=0.9)).get(name, {{}})
 module = "regression" if name == "regmean" else "spectral"

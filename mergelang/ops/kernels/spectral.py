@@ -66,9 +66,17 @@ def _orthogonal(x: torch.Tensor) -> torch.Tensor:
 
 
 def _svd(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """U [m, r], S [r] and V' [r, n]; of NaN where x is not finite, which LAPACK refuses."""
+    """U [m, r], S [r] and V' [r, n]; of NaN where x is not finite, which LAPACK refuses.
+
+    LAPACK's quick way (gesdd) now and then fails on a matrix whose singular values are nearly
+    equal. The same numbers turned round are another matrix to it.
+    """
     if x.isfinite().all():
-        return torch.linalg.svd(x, full_matrices=False)
+        try:
+            return torch.linalg.svd(x, full_matrices=False)
+        except torch.linalg.LinAlgError:
+            v, s, u = torch.linalg.svd(x.T, full_matrices=False)
+            return u.T, s, v.T
     rank = min(x.shape)
     shapes = (x.shape[0], rank), (rank,), (rank, x.shape[1])
     u, s, v = (x.new_full(shape, torch.nan) for shape in shapes)
