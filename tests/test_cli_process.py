@@ -88,6 +88,19 @@ def test_a_reader_that_leaves_is_not_an_error(folder):
     assert process.wait() == 0
 
 
+def test_a_run_whose_reader_leaves_is_interrupted(folder):
+    process = subprocess.Popen(
+        [*MERGELANG, "run", "mix.merge", "-o", "left", "--json"], cwd=folder, env=ENVIRONMENT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while json.loads(process.stdout.readline())["event"] != "TensorDone":
+        pass
+    process.stdout.close()
+    assert process.stderr.read() == "interrupted: outputs are whole or as they were before\n"
+    assert process.wait() == 130
+    assert [each.name for each in folder.glob("left*")] == ["left.partial"]
+
+
 @pytest.mark.parametrize("words", [("inspect", "a"), ("cache", "ls"), ("cache", "ls", "--json")])
 def test_nor_is_one_that_was_never_there(folder, words):
     read, write = os.pipe()

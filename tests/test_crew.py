@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,26 @@ def test_a_worker_that_is_killed_ends_the_run_and_nothing_is_left(recipe, tmp_pa
     assert str(caught.value).startswith("error[E0910]: the worker process ")
     assert "was ended from outside" in str(caught.value)
     assert not (tmp_path / "out").exists()
+    assert workers() == []
+
+
+@pytest.mark.parametrize("error", [RunError("E0902", path="a", offset=8), None])
+def test_a_worker_that_fails_while_it_is_given_more_says_why(recipe, monkeypatch, error):
+    """It is gone before it is sent anything, and what it said is still to be read."""
+    start = crew.Crew._start
+
+    def begin(self: crew.Crew, number: int) -> None:
+        if number:
+            return start(self, number)
+        ours, theirs = Pipe()
+        if error is not None:
+            theirs.send(error)
+        theirs.close()
+        self._given[ours], self._processes[ours] = [], os.posix_spawn("/bin/true", ["true"], {})
+
+    monkeypatch.setattr(crew.Crew, "_start", begin)
+    with pytest.raises(RunError, match="E0902" if error else "E0910"):
+        recipe.run(threads=2, processes=True)
     assert workers() == []
 
 

@@ -57,12 +57,16 @@ def main(words: Sequence[str]) -> int:
         reason = error.strerror or str(error)
         return _failed(RunError("E0901", path=str(error.filename), reason=reason), words)
     except KeyboardInterrupt:
-        print("interrupted: outputs are whole or as they were before", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         # Whoever read our output has left (`| head`). Nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _interrupted() if words[0] == "run" else 0
+
+
+def _interrupted() -> int:
+    print("interrupted: outputs are whole or as they were before", file=sys.stderr)
+    return 130
 
 
 def _failed(error: MergelangError, words: Sequence[str]) -> int:

@@ -141,7 +141,10 @@ class Crew(Team):
             return
         chunk = self._chunks.pop(0)
         self._given[to].append(chunk)
-        to.send(chunk)
+        try:
+            to.send(chunk)
+        except (BrokenPipeError, ConnectionResetError):  # it has ended: what it said last is why
+            self._receive(to)
 
     def _holds(self, chunk: tuple[int, ...]) -> int:
         return max(self._loads[i].holds for i in chunk)
