@@ -132,8 +132,12 @@ def test_calls_that_do_not_fit_together_are_made_one_by_one_with_the_same_bytes(
         ended = [each for each in seen if isinstance(each, events.RunDone)][-1]
         assert ended.bytes_read == plan.bytes_read
     assert len(set(found.values())) == 1
-    with pytest.raises(RunError, match=f"E0908.* at least {-(-apart // MIB)}MiB"):
+    least = f"{-(-apart // MIB)}MiB"
+    with pytest.raises(RunError, match=f"E0908.* at least {least}"):
         recipe.run(memory=apart - MIB, cache="none", fresh=True)
+    said = f"memory: {size_text(apart - MIB)} is too little, a run takes {least} at least"
+    assert said in str(recipe.plan(memory=apart - MIB, fresh=True)).splitlines()
+    assert "too little, a run" not in str(recipe.plan(memory=apart, fresh=True))
 
 
 def test_the_plan_says_what_is_recomputed_and_what_waits_on_the_disk(matrices):

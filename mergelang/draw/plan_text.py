@@ -15,7 +15,7 @@ from mergelang.ops.layout import Pick
 from mergelang.plan.cached import alike
 from mergelang.plan.fetches import fetches
 from mergelang.plan.lower import absent, arm_of
-from mergelang.plan.memory import size_text, spilled
+from mergelang.plan.memory import MEMORY, minimum_memory, size_text, spilled
 from mergelang.plan.plan import (
     CACHED,
     COMPUTE,
@@ -49,7 +49,9 @@ def plan_text(plan: Plan, width: int = WIDTH) -> str:
         f"in all: reads {size(plan.bytes_read)}, writes {size(plan.bytes_written)}, "
         f"peak memory {memory(plan)}"
     )
-    for line in (*_recomputed(plan, told, width), *_spilled(plan), *_cache(plan)):
+    for line in (
+        *_too_little(plan), *_recomputed(plan, told, width), *_spilled(plan), *_cache(plan),
+    ):  # fmt: skip
         lines += wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
     lines += _fetches(plan)
     lines += _preparations(plan)
@@ -83,6 +85,14 @@ def again(plan: Plan, output: OutputPlan, task: Task) -> dict[str, int]:
     """How many passes over a tensor evaluate a node, where those are several; by its text."""
     found = recomputed(output.node, task, plan.checkpoints)
     return {label(plan.graph, node): passes for node, passes in found.items()}
+
+
+def _too_little(plan: Plan) -> list[str]:
+    """That a run would be refused for too little memory, whatever waits on the disk."""
+    given, least = MEMORY if plan.memory is None else plan.memory, minimum_memory(plan)
+    if least <= given or all(each.current for each in plan.outputs):
+        return []
+    return [f"memory: {size_text(given)} is too little, a run takes {size_text(least)} at least"]
 
 
 def _spilled(plan: Plan) -> list[str]:
