@@ -147,6 +147,21 @@ def test_what_is_taken_out_and_put_back_is_the_model_itself(name, expression, ti
     assert json.loads(config) == json.loads((before / "config.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "fix"),
+    [
+        ("qwen2_5_vl", "language_modle", "did you mean `language_model`?"),
+        ("qwen2_5_vl", "text_of_it", "its modules are `language_model`, `vision_tower`, `model`"),
+        ("llava", "vison_tower", "did you mean `vision_tower`?"),
+    ],
+)
+def test_a_word_that_says_more_than_a_part_is_no_name_of_one(name, word, fix, tiny, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        run(tmp_path, f"vlm.{word}", vlm=tiny(name) / "a")
+    assert f"error[E2307]: `vlm` has no module `{word}`\n" in str(caught.value)
+    assert f"\nhelp: {fix}" in str(caught.value)
+
+
 def test_a_task_vector_of_text_is_added_to_the_text_model_inside(tiny, text, tmp_path):
     vlm, base = tiny("llava") / "a", text["llama"]
     tuned = make(KINDS["llama"], 8, tmp_path / "tuned")

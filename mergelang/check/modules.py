@@ -13,7 +13,7 @@ from mergelang.check.value import UNKNOWN, Value
 from mergelang.errors import InputError
 from mergelang.lang import ast
 from mergelang.models.config import ALONE
-from mergelang.models.modules import HEAD, Module, find_module, module_words
+from mergelang.models.modules import HEAD, ROLES, Module, find_module, module_words
 from mergelang.models.towers import mode_of
 from mergelang.ops.layout import LayoutError
 from mergelang.ops.parts import graft, view
@@ -85,6 +85,11 @@ class Modules:
         found = find_module(inventory, inventory.layering, config, word.id)
         if found is None or not found.tensors:
             words = module_words(inventory, inventory.layering)
+            roles = [
+                role for role in ROLES
+                if find_module(inventory, inventory.layering, config, role) is not None
+            ]  # fmt: skip
+            words = list(dict.fromkeys((*roles, *words)))
             suggestion = nearest(word.id, words)
             self._report.add(
                 "E2307", word.span, word=word.id, text=one.text, suggestion=suggestion,

@@ -8,10 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mergelang.models.towers import mode_of
+from mergelang.models.towers import MODES, mode_of
 from mergelang.tensors import Layering
 
 HEAD = "lm_head."
+
+ROLES = ("language_model", "vision_tower", "audio_tower")
+"""Words that name what plays that part, whatever it is called; so do others like them."""
+
+_PARTS = frozenset({"model", "tower", "encoder", "decoder", "backbone"})
 
 
 @dataclass(frozen=True)
@@ -34,19 +39,19 @@ def find_module(
     `language_model`, `text_model`, `vision_tower` and the like also name what plays their part.
     None where there is no such part.
     """
+    role = _role(word)
     names = list(names)
     outside = _outer_parts(names, layering)
     section = _section(config, word)
     prefix = _prefix(outside, word)
     if prefix is not None:
-        if mode_of(word) == "text" and "." in prefix[:-1]:
+        if role == "text" and "." in prefix[:-1]:
             return Module(word, _as_a_model(names, prefix), section)
         return Module(word, _below(names, prefix), section)
-    mode = mode_of(word)
-    if mode is None:
+    if role is None:
         return None
     known = {
-        name: next((part for part in parts if mode_of(part) == mode), None)
+        name: next((part for part in parts if mode_of(part) == role), None)
         for name, parts in outside.items()
     }
     prefixes = {
@@ -55,7 +60,7 @@ def find_module(
     if len(prefixes) == 1:
         return Module(word, _below(names, prefixes.pop()), section)
     others = [name for name, parts in outside.items() if any(map(_of_another_kind, parts))]
-    if mode != "text" or not others:
+    if role != "text" or not others:
         return None
     kept = set(names) - set(others)
     return Module(word, {name: name for name in names if name in kept}, section)
@@ -107,6 +112,13 @@ def _as_a_model(names: list[str], prefix: str) -> dict[str, str]:
     above = prefix[: prefix[:-1].rindex(".") + 1]
     inside = {above + inner: name for inner, name in _below(names, prefix).items()}
     return inside | {name: name for name in names if name.startswith(HEAD)}
+
+
+def _role(word: str) -> str | None:
+    """The mode that a word asks for, if it says nothing else."""
+    mode = mode_of(word)
+    plain = mode is not None and {*word.split("_")} <= {*MODES[mode], *_PARTS}
+    return mode if plain else None
 
 
 def _of_another_kind(part: str) -> bool:
