@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2MoeForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 import mergelang
+from tests.checkpoints import write_tokenizer
 from tests.zoo import KINDS, TOKENS, make
 
 
@@ -86,3 +87,15 @@ def test_of_equal_experts_it_is_the_model_with_that_share_more(folder, shared):
     )
     wanted = logits(LlamaForCausalLM.from_pretrained(dense).eval())
     assert float(abs(logits(load(mix)) - wanted).max() / abs(wanted).max()) < 1e-5
+
+
+def test_a_qwen2_moe_with_gates_from_prompts_says_the_same(folder):
+    for name in ("base", "a", "b"):
+        write_tokenizer(folder / name, [f"w{i}" for i in range(60)])
+    call = """moe(
+      a { prompts: ["w1 w2"] }, b { prompts: ["w7 w9 w8"] }, base { shared: true }, base: base,
+      gate: hidden, architecture: %s,
+    )"""
+    other = Qwen2MoeForCausalLM.from_pretrained(run(folder, call % "qwen2_moe", "other")).eval()
+    got, wanted = logits(load(run(folder, call % "deepseek"))), logits(other)
+    assert float(abs(got - wanted).max() / abs(wanted).max()) < 1e-5

@@ -63,7 +63,8 @@ def moe(
     a Qwen3-MoE (of Qwen3s). With a `shared: true` expert, which works on every token, it is a
     Qwen2-MoE, where prompts make a gate for that expert, or else a DeepSeek-MoE (of Llamas or
     Mistrals), where it counts the same for every token. `architecture` chooses: a Qwen2-MoE without
-    prompts for its shared expert does the same as a DeepSeek-MoE.
+    prompts for its shared expert does the same as a DeepSeek-MoE, unless `top_k` is 1: then a
+    DeepSeek-MoE counts the expert by its probability alone.
 
     `gate: hidden` runs the base, layer by layer, over the prompts of each expert: its row of a
     layer's gate is the state that enters the layer, at the last token of a prompt or (`pool: mean`)
@@ -109,8 +110,12 @@ def moe(
     }
     warnings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if family.code:
+        facts: dict[str, Any] = {"family": family.name, "repo": family.code}
         other = instead_of(family, bool(constant)).name
-        warnings = (("W2311", {"family": family.name, "repo": family.code, "other": other}),)
+        alone = ("W2314", {"family": family.name, "other": other})
+        same = top_k > 1 and (not constant or gate in PROMPTED)
+        facts |= {"same": other if same else None, "like": None if same else other}
+        warnings = (("W2311", facts), *([alone] if top_k == 1 else []))
     edits = ((family.name, edit),)
     return Layout(inventory, origins, edits, reasons, prepare, warnings)
 

@@ -335,16 +335,33 @@ experts are hardly used. (The condition number of the gate is above 5, as mergek
         "transformers has no code of its own for the architecture {family} of this mixture",
         label="loads with code from the Hub alone",
         help=(
-            "`architecture: {other}` makes a model that does the same and loads as it is",
-            "or load it with `trust_remote_code=True`, which runs the code of {repo}",
+            "`architecture: {same}` makes a model that does the same and loads as it is",
+            "`architecture: {like}` makes a model much like it, which loads as it is",
+            "`trust_remote_code=True` loads it, and runs the code of {repo}",
         ),
         explain="""\
 The first DeepSeek-MoE is a Llama with experts and a shared expert that counts the same for every
 token. Its config names code on the Hub, which has to be fetched and run to load the model; whether
 that code goes with a version of transformers is for its authors. A Qwen2-MoE has a shared expert,
 too, weighed by a gate of its own, and transformers knows it. With a gate of zeros, which halves
-what the expert adds to any token, and the expert's last matrices doubled, it does the same. So does
-a Mixtral where no expert is shared.
+what the expert adds to any token, and the expert's last matrices doubled, it does the same; gates
+from prompts are made so, random ones are random for the shared expert, too. A Mixtral does the same
+where no expert is shared. With `top_k: 1` none does.
+""",
+    ),
+    "W2314": Kind(
+        "with `top_k: 1` a mixture of the architecture {family} counts an expert by its "
+        "probability alone",
+        label="most of the feed-forward layers is lost",
+        help=(
+            "`architecture: {other}` counts it whole, and loads as it is",
+            "or let two work on each token: `top_k: 2`",
+        ),
+        explain="""\
+The gate gives each expert a probability, and what the chosen experts say is weighed by theirs. The
+other architectures make the weights of those that are chosen sum to one, so that a mixture of equal
+experts is the model itself. The code of DeepSeek-MoE does so for two experts a token and more: of
+one alone it takes, say, the half that its probability is. Such a mixture has to be trained.
 """,
     ),
 }
