@@ -101,6 +101,15 @@ def test_a_run_whose_reader_leaves_is_interrupted(folder):
     assert [each.name for each in folder.glob("left*")] == ["left.partial"]
 
 
+def test_nor_is_a_run_whose_reader_never_was_there_done(folder):
+    read, write = os.pipe()
+    os.close(read)
+    words = [*MERGELANG, "run", "mix.merge", "-o", "unread"]
+    code = subprocess.run(words, cwd=folder, env=ENVIRONMENT, stdout=write, stderr=write).returncode
+    os.close(write)
+    assert code == 130
+
+
 @pytest.mark.parametrize("words", [("inspect", "a"), ("cache", "ls"), ("cache", "ls", "--json")])
 def test_nor_is_one_that_was_never_there(folder, words):
     read, write = os.pipe()

@@ -34,6 +34,8 @@ from mergelang.cli.command import argument, command, dispatch
 from mergelang.errors import MergelangError, RunError
 from mergelang.garbage import uncollected
 
+INTERRUPTED = "interrupted: outputs are whole or as they were before\n"
+
 
 def run(words: Sequence[str] | None = None) -> NoReturn:
     """Reads the command line, runs the command, exits."""
@@ -57,16 +59,18 @@ def main(words: Sequence[str]) -> int:
         reason = error.strerror or str(error)
         return _failed(RunError("E0901", path=str(error.filename), reason=reason), words)
     except KeyboardInterrupt:
-        return _interrupted()
+        sys.stderr.write(INTERRUPTED)
+        return 130
     except BrokenPipeError:
-        # Whoever read our output has left (`| head`). Nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _interrupted() if words[0] == "run" else 0
-
-
-def _interrupted() -> int:
-    print("interrupted: outputs are whole or as they were before", file=sys.stderr)
-    return 130
+        # Whoever read our output has left (`| head`): nothing more can be said there.
+        is_run = "run" in words[:1]
+        for stream, last in ((sys.stdout, ""), (sys.stderr, INTERRUPTED if is_run else "")):
+            try:
+                stream.write(last)
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 130 if is_run else 0
 
 
 def _failed(error: MergelangError, words: Sequence[str]) -> int:
