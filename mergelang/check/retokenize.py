@@ -6,6 +6,7 @@ else is as it was.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from math import prod
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from mergelang.check.alignment import Alignment, Rule
 from mergelang.check.program import Term, walk
 from mergelang.check.report import Report
 from mergelang.check.schedule import ZERO
-from mergelang.check.suggest import listed, nearest
+from mergelang.check.suggest import listed
 from mergelang.check.terms import Input
 from mergelang.check.vocabularies import LEAVES, Vocabularies, made_tables
 from mergelang.check.wish import Wish
@@ -180,12 +181,12 @@ class _Ready:
         model has. One that is told from it by a number is one of a row, and no slip."""
         known = [text for each in vocabularies if each.tokenizer for text in each.tokenizer.added]
         for text in new:
-            near = nearest(text, known, ALIKE)
-            meant = wish.tokens[text].model is not None or (
-                any(map(str.isdigit, text)) and _letters(text) == _letters(near or "")
-            )
-            if near is not None and not meant:
-                self._report.add("W2403", wish.tokens[text].span, token=text, near=near)
+            if wish.tokens[text].model is not None:
+                continue
+            numbered = any(map(str.isdigit, text))
+            for near in get_close_matches(text, known, 1, ALIKE):
+                if not (numbered and _letters(text) == _letters(near)):
+                    self._report.add("W2403", wish.tokens[text].span, token=text, near=near)
 
     def base(self, wish: Wish, term: Term) -> Vocabulary | None:
         """The model whose rows are preferred: as said, else the base of the merge if it has one."""

@@ -6,13 +6,13 @@ from difflib import get_close_matches
 from fractions import Fraction
 
 
-def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """The known name most like this one, None when none is near: alike by a share of `least`, or
-    the only one that begins with three letters of it or more."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, or the only one that it is the beginning of, three letters
+    or more; None when there is none."""
     known = list(dict.fromkeys(known))
     lowered = {each.lower(): each for each in reversed(known)}
-    found = get_close_matches(name, known, 1, least) or [
-        lowered[each] for each in get_close_matches(name.lower(), lowered, 1, least)
+    found = get_close_matches(name, known, 1, 0.6) or [
+        lowered[each] for each in get_close_matches(name.lower(), lowered, 1, 0.6)
     ]
     if not found and len(name) >= 3:
         longer = [each for low, each in lowered.items() if low.startswith(name.lower())]

@@ -108,16 +108,16 @@ def moe(
         "not a feed-forward layer: a mixture takes it from its base": others,
         "feed-forward layers of the base: a mixture has those of its experts": replaced,
     }
-    warnings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    warnings: list[tuple[str, Mapping[str, Any]]] = []
     if family.code:
-        facts: dict[str, Any] = {"family": family.name, "repo": family.code}
         other = instead_of(family, bool(constant)).name
-        alone = ("W2314", {"family": family.name, "other": other})
         same = top_k > 1 and (not constant or gate in PROMPTED)
-        facts |= {"same": other if same else None, "like": None if same else other}
-        warnings = (("W2311", facts), *([alone] if top_k == 1 else []))
+        facts = {"same": other if same else None, "like": None if same else other}
+        warnings.append(("W2311", {"family": family.name, "repo": family.code, **facts}))
+        if top_k == 1:
+            warnings.append(("W2314", {"family": family.name, "other": other}))
     edits = ((family.name, edit),)
-    return Layout(inventory, origins, edits, reasons, prepare, warnings)
+    return Layout(inventory, origins, edits, reasons, prepare, tuple(warnings))
 
 
 def _check_prompts(

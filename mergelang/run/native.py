@@ -54,9 +54,11 @@ INFINITE = {"BF16": 0x7F80, "F16": 0x7C00}
 
 class Program(NamedTuple):
     """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
-    `loads` are stored in two bytes. `choices` are the steps whose operation depends on the block,
-    `draws` those whose random stream depends on the tensor, `ranks` those that go row by row.
-    `full` are the blocks and masks that are held whole, not a strip at a time.
+    `loads` are stored in two bytes. Of the tape's `numbers` each of `x` and `y` is a step that has
+    one as this operand, and which; each of `choices` a step that chooses by one, and which: its
+    operation depends on the block. `draws` are the steps whose random stream depends on the tensor,
+    `ranks` those that go row by row. `full` are the blocks and masks that are held whole, not a
+    strip at a time.
 
     `results` are the blocks and masks of the tape's targets but for those of sums, in order;
     `sums` how many sums there are; `stores` whether the root is stored in two bytes. `infinite` are
