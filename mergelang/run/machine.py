@@ -59,9 +59,14 @@ class Files:
             done += got
 
     def will_read(self, path: str, offset: int, count: int) -> None:
-        """Tells the kernel to fetch bytes ahead of the work."""
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self.descriptor(path), offset, count, os.POSIX_FADV_WILLNEED)
+        """Tells the kernel to fetch bytes ahead of the work, unless the first and the last of them
+        are in memory: of those that are there it would look at every page, which takes a third of
+        the time of reading them."""
+        descriptor = self.descriptor(path)
+        if hasattr(os, "posix_fadvise") and not (
+            _at_hand(descriptor, offset) and _at_hand(descriptor, offset + count - 1)
+        ):
+            os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_WILLNEED)
 
     def forget(self, folder: Path) -> None:
         """Closes the files of a folder, which others take the place of."""
@@ -72,6 +77,15 @@ class Files:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def _at_hand(descriptor: int, at: int) -> bool:
+    """Whether a byte of a file is in memory; False where the system does not tell."""
+    try:
+        os.preadv(descriptor, [bytearray(1)], at, os.RWF_NOWAIT)
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 class Frame(NamedTuple):

@@ -61,7 +61,10 @@ def _share(process: int) -> int:
 
 
 def warm(paths: Iterable[Path]) -> None:
-    """Brings files into the page cache."""
+    """Brings files into the page cache as reading does. What is there from writing, or was fetched
+    ahead, may lie in smaller pieces, which take longer to read."""
+    paths = list(paths)
+    cold(paths)
     for path in paths:
         with open(path, "rb", buffering=0) as file:
             while file.read(1 << 24):

@@ -1,0 +1,71 @@
+"""The kernel is told what to fetch ahead, and only where it has something to fetch."""
+
+import os
+
+import pytest
+
+from mergelang.run.machine import Files
+
+SIZE = 1 << 20
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "posix_fadvise") or not hasattr(os, "RWF_NOWAIT"),
+    reason="the system does not tell what of a file is in memory",
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file that was just written, and so is in memory."""
+    path = tmp_path / "model"
+    path.write_bytes(bytes(SIZE))
+    return str(path)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the kernel is told."""
+    calls = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, *what: calls.append(what))
+    return calls
+
+
+def some_missing(monkeypatch, missing):
+    """Lets the system say that bytes from `missing` on are not in memory."""
+    read = os.preadv
+
+    def preadv(descriptor, buffers, at, flags=0):
+        if flags & os.RWF_NOWAIT and at >= missing:
+            raise BlockingIOError
+        return read(descriptor, buffers, at, flags)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+
+
+def test_nothing_is_fetched_that_is_in_memory(path, told):
+    files = Files()
+    files.will_read(path, 0, SIZE)
+    files.will_read(path, SIZE // 2, SIZE)  # reaches beyond the end
+    files.close()
+    assert told == []
+
+
+@pytest.mark.parametrize("missing", [0, SIZE - 1])
+def test_bytes_are_fetched_of_which_the_first_or_the_last_are_missing(
+    path, told, monkeypatch, missing
+):
+    some_missing(monkeypatch, missing)
+    files = Files()
+    files.will_read(path, 0, SIZE)
+    files.close()
+    assert told == [(0, SIZE, os.POSIX_FADV_WILLNEED)]
+
+
+def test_bytes_are_fetched_where_the_system_does_not_tell_what_is_missing(
+    path, told, monkeypatch
+):
+    monkeypatch.delattr(os, "RWF_NOWAIT")
+    files = Files()
+    files.will_read(path, 0, SIZE)
+    files.close()
+    assert told == [(0, SIZE, os.POSIX_FADV_WILLNEED)]
