@@ -40,7 +40,9 @@ class Sum:
         self.targets = expr.args
         self._unit = unit
         self._padded = max(LANES, 1 << (unit - 1).bit_length())
-        self._units = np.zeros((max(1, -(-count // unit)), LANES))
+        units = max(1, -(-count // unit))
+        # To a power of two, for the halving; of what no unit fills no memory is taken.
+        self._units = np.zeros((1 << (units - 1).bit_length(), LANES))
 
     def add(self, machine: Machine, blocks: list[np.ndarray], start: int) -> None:
         sums = machine.partial.of_units(machine, self.expr.op, blocks, self._unit, self._padded)
@@ -52,10 +54,7 @@ class Sum:
         return self._units.ctypes.data + unit * LANES * 8
 
     def end(self) -> bool:
-        lanes = self._units.reshape(-1)
-        padded = np.zeros(1 << (len(lanes) - 1).bit_length())
-        padded[: len(lanes)] = lanes
-        left = halve(padded, LANES).tolist()
+        left = halve(self._units.reshape(-1), LANES).tolist()
         while len(left) > 1:  # of few numbers plain ones are quicker
             half = len(left) // 2
             left = list(map(add, left[:half], left[half:]))
