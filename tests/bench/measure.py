@@ -55,7 +55,7 @@ MERGES = {
 NAMES = {2: ("a", "b"), 3: ("a", "b", "base"), 4: ("a", "b", "base", "c")}
 FOLDERS = {"a": "tune1", "b": "tune2", "c": "tune3", "base": "base"}
 DAG_OF = ("slerp", "dare", "ties", "linear", "nuslerp")
-ARITHMETIC = ("slerp", "dare_ties", "ties")
+ARITHMETIC = ("slerp", "dare_ties", "ties", "breadcrumbs", "sce", "della")
 PARTS = ("table", "dag", "threads", "cold", "first", "memory")
 LIMITS = ("1GiB", "512MiB")
 
