@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CALLS = {
-    "open", "mkdir", "posix_fallocate", "ftruncate", "pwrite", "write", "copy_file_range", "fsync",
+    "open", "mkdir", "posix_fallocate", "ftruncate", "pwrite", "write", "fsync",
     "rename", "unlink", "rmdir",
 }  # fmt: skip
 
@@ -65,7 +65,7 @@ class Full(Disk):
         super().__init__(at, failing(errno.ENOSPC))
 
     def do(self, name: str, real: Any, *arguments: Any, **options: Any) -> Any:
-        grows = name in ("open", "mkdir", "posix_fallocate", "pwrite", "write", "copy_file_range")
+        grows = name in ("open", "mkdir", "posix_fallocate", "pwrite", "write")
         if self.count > self.at and grows:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*arguments, **options)

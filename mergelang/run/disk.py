@@ -96,23 +96,6 @@ def put(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def kernel_copy(source: int, target: int, count: int, read_at: int, write_at: int) -> bool:
-    """Copies between files inside the kernel. False where the system or file system cannot."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    done = 0
-    while done < count:
-        try:
-            at = read_at + done, write_at + done
-            moved = os.copy_file_range(source, target, count - done, *at)
-        except OSError:
-            return False
-        if not moved:
-            return False
-        done += moved
-    return True
-
-
 def sync(path: Path, descriptor: int) -> None:
     """Waits until what is written of a file lies on the disk."""
     with told(path):

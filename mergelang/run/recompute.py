@@ -41,9 +41,6 @@ class Against:
 
         return write
 
-    def copy_from(self, source: int, offset: int, first: int, last: int) -> bool:
-        return False
-
 
 def recompute(
     plan: Plan, tasks: Sequence[tuple[Task, Extent]], told: Callable[[Task, bool], None],

@@ -310,12 +310,6 @@ class TensorFile:
 
         return write
 
-    def copy_from(self, source: int, offset: int, first: int, last: int) -> bool:
-        """Lets the kernel copy bytes `first` to `last` of the tensor; False where it cannot."""
-        return disk.kernel_copy(
-            source, self._descriptor, last - first, offset + first, self._offset + first
-        )
-
     @property
     def digest(self) -> str:
         """Of the whole tensor, once all of it is written."""
