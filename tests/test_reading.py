@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mergelang.run.machine import Files
+from mergelang.run.machine import AHEAD, Files
 
 SIZE = 1 << 20
 
@@ -51,15 +51,25 @@ def test_nothing_is_fetched_that_is_in_memory(path, told, monkeypatch):
     assert told == []
 
 
+@pytest.mark.parametrize("count", [SIZE, 2 * SIZE])  # the latter reaches beyond the end
 @pytest.mark.parametrize("missing", [0, SIZE - 1])
 def test_bytes_are_fetched_of_which_the_first_or_the_last_are_missing(
-    path, told, monkeypatch, missing
+    path, told, monkeypatch, missing, count
 ):
     in_memory(monkeypatch, lambda at: at != missing)
     files = Files()
-    files.will_read(path, 0, SIZE)
+    files.will_read(path, 0, count)
     files.close()
-    assert told == [(0, SIZE, os.POSIX_FADV_WILLNEED)]
+    assert told == [(0, count, os.POSIX_FADV_WILLNEED)]
+
+
+@pytest.mark.parametrize("count", [0, AHEAD])
+def test_the_kernel_is_not_told_of_few_bytes(path, told, monkeypatch, count):
+    in_memory(monkeypatch, lambda at: False)
+    files = Files()
+    files.will_read(path, 0, count)
+    files.close()
+    assert told == []
 
 
 def test_bytes_are_fetched_where_the_system_does_not_tell_what_is_missing(

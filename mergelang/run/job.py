@@ -31,9 +31,6 @@ from mergelang.tensors import DTYPES, UNBOUND, Binding, TensorType
 
 NONE: Mapping[Expr, Any] = MappingProxyType({})
 
-NEXT = 1 << 16
-"""Bytes that the kernel reads ahead by itself: of fewer it is not told."""
-
 Keep = Callable[[Expr, np.ndarray, float], None]
 """Takes the value of a call on whole tensors (flattened), and the seconds that it took."""
 
@@ -127,8 +124,7 @@ class Job:
             extent = self.binding.extent(expr.attr)
             size = DTYPES[extent.type.dtype]
             begin, count = extent.offset + first * size, (last - first) * size
-            if count > NEXT:
-                self.files.will_read(extent.path, begin, 2 * count)
+            self.files.will_read(extent.path, begin, 2 * count)
         check = self._check_input if self._fresh_extents and not self._allow else None
         frame = Frame(self.binding, self.type.shape, self._held, self._numbers, check)
         write = None

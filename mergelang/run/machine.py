@@ -26,6 +26,9 @@ from mergelang.run.stream import Stream
 from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES, Binding
 
+AHEAD = 1 << 17
+"""Bytes that the kernel reads ahead by itself: of so few it is not told."""
+
 
 class Files:
     """Open file descriptors by path, shared by all threads; reads are positional."""
@@ -59,12 +62,15 @@ class Files:
             done += got
 
     def will_read(self, path: str, offset: int, count: int) -> None:
-        """Tells the kernel to fetch bytes ahead of the work, unless the first and the last of them
-        are in memory: of those that are there it would look at every page, which takes a third of
-        the time of reading them."""
+        """Tells the kernel to fetch bytes ahead of the work, unless they are few, or the first and
+        the last of them are in memory: of those that are there it would look at every page, which
+        takes a third of the time of reading them."""
+        if count <= AHEAD:
+            return
         descriptor = self.descriptor(path)
+        last = min(offset + count, os.fstat(descriptor).st_size) - 1
         if hasattr(os, "posix_fadvise") and not (
-            _at_hand(descriptor, offset) and _at_hand(descriptor, offset + count - 1)
+            _at_hand(descriptor, offset) and _at_hand(descriptor, last)
         ):
             os.posix_fadvise(descriptor, offset, count, os.POSIX_FADV_WILLNEED)
 

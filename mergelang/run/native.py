@@ -257,6 +257,10 @@ class _Bound:
         for row, choice in self.choices:
             self.x[row] = choice.threshold
 
+    def let_go(self) -> None:
+        """Keeps no numbers: among them are factors and vectors, as large as their tensors have."""
+        self.numbers, self.given, self.choices = None, self.made.given, ()
+
 
 class Runner:
     """The buffers of one thread for programs. `block`: the most elements at a time."""
@@ -282,7 +286,10 @@ class Runner:
         `stream` names the random streams of a tensor, `width` is that of its rows; they are asked
         for once.
         """
-        bound = self._now = self._ready.get(id(made)) or self._make_ready(made)
+        bound = self._ready.get(id(made)) or self._make_ready(made)
+        if self._now is not None and self._now is not bound:
+            self._now.let_go()
+        self._now = bound
         if made.ranks:
             if len(self._scratch) < 2 * width:
                 self._scratch = np.empty(2 * width, np.uint32)

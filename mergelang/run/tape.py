@@ -49,7 +49,6 @@ class Tape(NamedTuple):
         """The stored tensors that the pass reads."""
         return {extent for expr in self.loads for extent in stored_by(expr)}
 
-
     def with_numbers(self, values: Sequence[Any]) -> "Tape":
         """The tape with these values of its `numbers` in the steps."""
         if not self.numbers:
