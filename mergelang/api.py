@@ -38,8 +38,8 @@ class Recipe:
     """Commits of revisions on the Hub, by `org/name` or `org/name@revision`."""
     allow_pickle: bool = False
     """Whether weights that only torch can read (`.bin`) are read by it, as tensors alone."""
-    arith: str | None = None
-    """The arithmetic of the card that runs compute on; None for that of the processor."""
+    device: str = "cpu"
+    """What runs compute on; see `on`."""
 
     def on(self, device: str) -> "Recipe":
         """The recipe for runs on a device: `cpu`, `cuda`, `cuda:1`, or `torch`, which takes the
@@ -50,8 +50,8 @@ class Recipe:
         """
         from mergelang.run.device import open_device
 
-        opened = open_device(device)
-        return replace(self, arith=opened and opened.arith)
+        open_device(device)
+        return replace(self, device=device)
 
     @property
     def lock(self) -> Path | None:
@@ -68,14 +68,18 @@ class Recipe:
         taken at the commit that the lock has, but for the sources that are `moving`.
         """
         from mergelang.check import check
+        from mergelang.run.device import open_device
 
+        device = open_device(self.device)
         with uncollected():
             program = check(
                 self.source, folder=self.folder, settings=self.settings, sources=sources,
                 reached=reached, pins=self._pinned(moving), allow_pickle=self.allow_pickle,
             )  # fmt: skip
         found = (*self.notes, *program.diagnostics)
-        return replace(program, diagnostics=found, arith=self.arith)
+        return replace(
+            program, diagnostics=found, device=self.device, arith=device and device.arith
+        )
 
     def _pinned(self, moving: Collection[str]) -> Mapping[str, str]:
         """The commits that the lock has of revisions on the Hub, and those of `pins`."""
@@ -154,7 +158,7 @@ class Recipe:
         cache_limit: int | None = None,
         allow_nonfinite: bool = False,
         frozen: bool = False,
-        device: str = "cpu",
+        device: str | None = None,
         listener: "Listener | None" = None,
         control: "Control | None" = None,
     ) -> "Plan":
@@ -167,16 +171,18 @@ class Recipe:
         unless `fresh`; `cache` as for `plan`. `memory` in bytes bounds the process (default 1 GiB).
         Of the `threads` (default: one a core) each is a process of its own, unless other threads
         run here or `processes` is false: then they share this process, and take turns. On a
-        `device` (see `on`) they always do, up to 8 of them, and what CUDA itself takes of memory
-        comes on top. `listener` takes the events of `mergelang.run.events`, `control` pauses and
-        cancels. Raises RecipeError, RunError, Cancelled.
+        `device` (see `on`; default: that of the recipe) they always do, up to 8 of them, and what
+        CUDA itself takes of memory comes on top. `listener` takes the events of
+        `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, RunError,
+        Cancelled.
         """
-        plan = self.on(device).plan(
+        recipe = self if device is None else self.on(device)
+        plan = recipe.plan(
             outputs, into=into, fresh=fresh, cache=cache, cache_limit=cache_limit, memory=memory
         )
         run(
             plan, lock=self.lock, frozen=frozen, memory=memory, threads=threads,
-            processes=processes, block=block, fresh=fresh, device=device,
+            processes=processes, block=block, fresh=fresh,
             allow_nonfinite=allow_nonfinite, listener=listener, control=control,
         )  # fmt: skip
         return plan
@@ -305,12 +311,11 @@ def _near(path: Path) -> str | None:
 
 def run(
     plan: "Plan", *, lock: Path | None = None, frozen: bool = False, memory: int | None = None,
-    listener: "Listener | None" = None, device: str = "cpu", **options: Any,
+    listener: "Listener | None" = None, **options: Any,
 ) -> None:  # fmt: skip
     """Executes a plan with a record and a model card in every output. See `Recipe.run`.
 
-    `lock` is the path of the recipe's lock; with None there is none. The plan is of the recipe
-    `on` the `device`.
+    `lock` is the path of the recipe's lock; with None there is none.
     """
     from mergelang.files import cache_folder
     from mergelang.record.keep import Keeper
@@ -345,7 +350,7 @@ def run(
             recorder = Keeper(plan, binding)
             execute(
                 plan, memory=memory, recorder=recorder, listener=listener,
-                device=open_device(device), **options,
+                device=open_device(plan.graph.program.device), **options,
             )  # fmt: skip
         if lock is not None and not frozen:
             try:

@@ -9,6 +9,7 @@ from threading import Barrier, get_ident
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +19,8 @@ from mergelang.ops import expr as e
 from mergelang.plan.memory import BUFFERS
 from mergelang.run import device as devices
 from mergelang.run import events
-from mergelang.run.device import machine, open_device, place, steps
+from mergelang.run.device import machine, open_device, partial, place, steps
+from mergelang.run.execute import execute
 from mergelang.run.workers import Control
 from tests.blocks import pair
 from tests.checkpoints import write_model
@@ -181,7 +183,7 @@ def test_the_store_keeps_what_a_card_gives_apart(slerped, card):
     for device in ("cpu", "cuda", "cuda", "cpu"):
         planned = one.on(device).plan(fresh=True, cache="all")
         counts.append(sum(task.action == "cached" for task in planned.outputs[0].tasks))
-        mergelang.api.run(planned, device=device, fresh=True, lock=one.lock)
+        mergelang.api.run(planned, fresh=True, lock=one.lock)
     assert counts == [0, 18, 21, 21]
 
 
@@ -354,7 +356,42 @@ def test_processes_and_a_device_do_not_go_together(slerped):
         mergelang.load(slerped).run(device=DEVICE, processes=True)
 
 
-def test_a_plan_is_run_where_it_was_made_for(slerped, card):
+def test_a_recipe_and_a_plan_for_a_card_are_run_there(slerped, card):
+    recipe = mergelang.load(slerped).on("cuda")
+    recipe.run()
+    once = card.waited
+    assert once > 0
+    mergelang.api.run(recipe.plan(fresh=True), fresh=True)
+    assert card.waited > once
+    waited = card.waited
+    recipe.run(device="cpu", fresh=True)
+    assert card.waited == waited
+
+
+def test_a_plan_is_executed_where_it_was_made_for(slerped, card):
     planned = mergelang.load(slerped).on("cuda").plan()
     with pytest.raises(ValueError, match="the plan is for another device"):
-        mergelang.api.run(planned)
+        execute(planned)
+
+
+def test_the_command_that_is_proposed_locks_for_the_same_card(slerped, card, call):
+    slerped.write_text(TIED.format(method="tsv"))
+    path = str(slerped)
+    assert call("lock", path)[0] == 0
+    code, _, said = call("run", path, "--frozen", "--device", "cuda:1")
+    assert code == 1
+    assert said.splitlines()[-1] == f"help: accept it: `mergelang lock {path} --device cuda:1`"
+
+
+def test_functions_on_rows_are_called_for_one_unit_at_a_time():
+    calls = []
+
+    def call(function: str, blocks: list[torch.Tensor], parameters: dict[str, Any]) -> Any:
+        calls.append(len(blocks[0]))
+        return (blocks[0] * blocks[1]).sum(dim=1).numpy()
+
+    rows = torch.arange(70, dtype=torch.float32)
+    on = SimpleNamespace(device=SimpleNamespace(call=call))
+    sums = partial.by_rows(on, "a:function", [rows, rows], 10, 30)
+    assert calls == [3, 3, 1]
+    assert np.array_equal(sums, np.square(np.arange(70.0)).reshape(7, 10).sum(axis=1))

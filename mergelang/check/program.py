@@ -129,7 +129,8 @@ class Program:
     `declared` are all outputs of the recipe, `outputs` those that are wanted this time. `folder` is
     where the recipe's paths start; `used`: the recipes that it uses, and that those use, by their
     path from there; `templates` the texts of the chat templates that it has in files, likewise.
-    `arith` is the arithmetic of the card that it is for; None for that of the processor.
+    `device` is the name of what it is computed on, `arith` the arithmetic of a card; None for that
+    of the processor.
     """
 
     tree: ast.Recipe
@@ -143,6 +144,7 @@ class Program:
     declared: tuple[Destination, ...] = ()
     used: Mapping[str, ast.Recipe] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
     arith: str | None = None
 
     @property

@@ -188,7 +188,7 @@ def run_command(options: Any) -> None:
     with listener(options.as_json) as listen, ending_as_interrupted():
         api.run(
             planned, lock=recipe.lock, frozen=options.frozen, memory=options.memory,
-            threads=options.threads, fresh=options.fresh, device=options.device,
+            threads=options.threads, fresh=options.fresh,
             allow_nonfinite=options.allow_nonfinite, listener=listen,
         )  # fmt: skip
 

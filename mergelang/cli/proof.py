@@ -26,7 +26,7 @@ def register() -> None:
         argument("--update", metavar="MODEL", action="append", default=[],
                  help="takes this source as it is now; may be repeated"),
         argument("--device", metavar="NAME", type=parse_device, default="cpu",
-                 help="where its runs compute: cpu (the default), cuda or cuda:N"),
+                 help="where its runs compute: cpu (the default), cuda, cuda:N or torch"),
     )(lock)  # fmt: skip
     command(
         MADE,

@@ -150,7 +150,8 @@ class Binding:
         settings = "".join(
             f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
         )
-        device = " --device cuda" if self.program.arith else ""
+        name = self.program.device
+        device = f" --device {name}" if name != "cpu" else ""
         return f"mergelang lock {self.recipe}{settings}{device}{update}"
 
     def _name(self, source: str) -> str:

@@ -50,8 +50,8 @@ def request_of(program: Program, output: Destination) -> str:
     such a source current.
     """
     said = [
-        __version__, str(ENGINE), program.arith or arithmetic(), program.tree.source.text,
-        output.text,
+        __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
+        *([program.arith] if program.arith else ()),  # gates are made on the processor all the same
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
         *(f"{path}\n{text}" for path, text in program.templates.items()),

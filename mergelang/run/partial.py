@@ -61,8 +61,10 @@ def of_columns(
     return np.add.reduce(products, axis=0)[None]
 
 
-def by_rows(machine: Any, function: str, blocks: list[np.ndarray], width: int) -> np.ndarray:
-    """What a `rowwise` function makes of each row."""
+def by_rows(
+    machine: Any, function: str, blocks: list[np.ndarray], width: int, unit: int
+) -> np.ndarray:
+    """What a `rowwise` function makes of each row. Here a block is one unit."""
     return by_torch(function, [block.reshape(-1, width) for block in blocks])
 
 

@@ -65,9 +65,10 @@ class Sum:
 class Rows:
     """`sum` and `dot` of each row, and what `rowwise` functions make of rows."""
 
-    def __init__(self, expr: Expr, shape: tuple[int, ...]):
+    def __init__(self, expr: Expr, shape: tuple[int, ...], unit: int):
         self.expr = expr
         self.targets = expr.args
+        self._unit = unit
         rows, self._width = matrix(ROWS, shape)
         self.value = np.zeros(rows)
 
@@ -76,7 +77,7 @@ class Rows:
             return
         partial, op = machine.partial, self.expr.op
         if op == "rowwise":
-            sums = partial.by_rows(machine, self.expr.attr, blocks, self._width)
+            sums = partial.by_rows(machine, self.expr.attr, blocks, self._width, self._unit)
         else:
             sums = partial.of_rows(machine, op, blocks, self._width)
         first = start // self._width
@@ -151,7 +152,7 @@ def reducer(
     the elements that are added up together, of which a block has a whole number."""
     count = math.prod(shape)
     if expr.kind == ROWS:
-        return Rows(expr, shape)
+        return Rows(expr, shape, unit)
     if expr.kind == COLUMNS:
         return Columns(expr, shape, unit)
     if expr.op in ("top", "kth"):

@@ -46,9 +46,16 @@ def of_columns(
     return _in_order(units).cpu().numpy()
 
 
-def by_rows(machine: Any, function: str, blocks: Blocks, width: int) -> np.ndarray:
-    """What a `rowwise` function makes of each row."""
-    return machine.device.call(function, [block.view(-1, width) for block in blocks], {})
+def by_rows(
+    machine: Any, function: str, blocks: Blocks, width: int, unit: int
+) -> np.ndarray:
+    """What a `rowwise` function makes of each row. It is called for one unit at a time: a library
+    may add up rows in an order that hangs on how many there are."""
+    units = zip(*(block.split(unit) for block in blocks), strict=True)
+    return np.concatenate([
+        machine.device.call(function, [each.view(-1, width) for each in parts], {})
+        for parts in units
+    ])  # fmt: skip
 
 
 def largest(op: str, block: torch.Tensor) -> float:
