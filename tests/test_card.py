@@ -187,15 +187,16 @@ def test_the_store_keeps_what_a_card_gives_apart(slerped, card):
     assert counts == [0, 18, 21, 21]
 
 
-def test_a_lock_is_written_for_a_card_and_held_to(slerped, card, call):
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_lock_is_written_for_a_card_and_held_to(name, slerped, card, call):
     slerped.write_text(TIED.format(method="tsv"))
     path = str(slerped)
     assert call("lock", path)[0] == 0
-    code, _, said = call("run", path, "--frozen", "--device", "cuda")
+    code, _, said = call("run", path, "--frozen", "--device", name)
     assert code == 1
-    assert said.splitlines()[-1] == f"help: accept it: `mergelang lock {path} --device cuda`"
-    assert call("lock", path, "--device", "cuda")[0] == 0
-    assert call("run", path, "--frozen", "--device", "cuda")[0] == 0
+    assert said.splitlines()[-1] == f"help: accept it: `mergelang lock {path} --device {name}`"
+    assert call("lock", path, "--device", name)[0] == 0
+    assert call("run", path, "--frozen", "--device", name)[0] == 0
     assert call("run", path, "--frozen")[0] == 1
 
 
@@ -372,15 +373,6 @@ def test_a_plan_is_executed_where_it_was_made_for(slerped, card):
     planned = mergelang.load(slerped).on("cuda").plan()
     with pytest.raises(ValueError, match="the plan is for another device"):
         execute(planned)
-
-
-def test_the_command_that_is_proposed_locks_for_the_same_card(slerped, card, call):
-    slerped.write_text(TIED.format(method="tsv"))
-    path = str(slerped)
-    assert call("lock", path)[0] == 0
-    code, _, said = call("run", path, "--frozen", "--device", "cuda:1")
-    assert code == 1
-    assert said.splitlines()[-1] == f"help: accept it: `mergelang lock {path} --device cuda:1`"
 
 
 def test_functions_on_rows_are_called_for_one_unit_at_a_time():

@@ -1,8 +1,8 @@
 """`native.c`, built by the machine's own C compiler when it is first wanted, and kept.
 
 Where there is none, or `MERGELANG_NATIVE=0`, blocks are computed by torch and numpy: the same bytes
-in up to three times the time, for ranks within rows in seven times. Nothing is built ahead, so that the
-package is the same everywhere.
+in up to three times the time, for ranks within rows in seven times. Nothing is built ahead, so that
+the package is the same everywhere.
 """
 
 import ctypes
