@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mergelang.ops import expr as e
 from mergelang.run.evaluate import as_array, evaluate
+from mergelang.run.reference import TORCH
 from mergelang.tensors import TensorType
 
 Shape = int | tuple[int, ...]
@@ -31,3 +33,17 @@ def pair(
     rng = np.random.default_rng(3)
     a, b = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     return stored(folder, "a", a), stored(folder, "b", b), a, b
+
+
+def between(folder: Path, dtype: str) -> tuple[e.Value, bytes]:
+    """Float64 half way between any two neighbours of a dtype of 16 bits, and next to there on both
+    sides; and the bytes that they round to."""
+    kind = TORCH[dtype]
+    bits = torch.arange(int(torch.tensor(torch.inf, dtype=kind).view(torch.int16)))
+    low = bits.to(torch.int16).view(kind).double().numpy()
+    high = np.append(low[1:], 2 * low[-1] - low[-2])  # what would come next is infinity
+    middle = (low + high) / 2
+    numbers = np.stack([np.nextafter(middle, low), middle, np.nextafter(middle, high)])
+    rounded = torch.stack([bits, bits + bits % 2, bits + 1]).to(torch.int16).view(kind)
+    truth = torch.cat([rounded, -rounded]).ravel().view(torch.uint8).numpy()
+    return stored(folder, "between", np.concatenate([numbers, -numbers]).ravel()), bytes(truth)

@@ -8,7 +8,7 @@ from mergelang.ops import expr as e
 from mergelang.plan.cost import sample_pieces
 from mergelang.run.evaluate import as_array, evaluate
 from mergelang.tensors import TensorType
-from tests.blocks import pair, stored, value_of
+from tests.blocks import between, pair, stored, value_of
 
 SIZES = [0, 1, 2, 16_383, 16_384, 16_385, 70_001]
 CUTS = [(1 << 14, 2), (1 << 15, 1), (1 << 16, 1), (1 << 17, 2)]
@@ -73,6 +73,13 @@ def test_a_sample_that_misleads_changes_nothing(tmp_path, inside):
         for block, threads in CUTS:
             got = value_of(e.where(e.top(x, k / n), x, 0.0), block, threads)
             assert np.array_equal(got, truth)
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_float64_is_rounded_once_between_any_two_numbers_of_16_bits(tmp_path, dtype):
+    x, truth = between(tmp_path, dtype)
+    kind = TensorType(dtype, x.context.type.shape)
+    assert evaluate(x.expr, kind, allow_nonfinite=True) == truth
 
 
 def test_every_cut_into_blocks_and_threads_gives_the_same_bytes(tmp_path):

@@ -23,7 +23,7 @@ from mergelang.run.evaluate import evaluate
 from mergelang.run.machine import Choice, Frame
 from mergelang.run.tape import Slot, Step
 from mergelang.tensors import UNBOUND, TensorType
-from tests.blocks import pair, stored
+from tests.blocks import between, pair, stored
 from tests.checkpoints import write_adapter, write_arrays, write_model, write_tokenizer
 from tests.test_determinism import FIRST, bytes_of
 from tests.test_native import BY_ROWS, COUNT, EXPRESSIONS
@@ -83,6 +83,13 @@ def test_float64_has_the_usual_bytes(name, tmp_path):
     x, y, _, _ = pair(tmp_path, (70, 503), np.float64)
     for dtype in ("F64", "F16"):
         assert_same(WIDE[name](x, y), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_float64_is_rounded_once_there_too(dtype, tmp_path):
+    x, truth = between(tmp_path, dtype)
+    kind = TensorType(dtype, x.context.type.shape)
+    assert on_device(x.expr, kind, allow_nonfinite=True) == truth
 
 
 SHAPES = [(), (0,), (1,), (7,), (3, 5), (4, 0), (200, 257), (2, 70_000), (5, 3, 129), (70_001, 1)]

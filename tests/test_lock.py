@@ -15,6 +15,7 @@ from mergelang.errors import InputError, UsageError
 from mergelang.models.record import RECORD
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
+from mergelang.plan.keys import ENGINE
 from mergelang.record.lock import HEAD, lock_text, read_lock
 from mergelang.store.digests import digest
 from tests.checkpoints import write_model
@@ -75,7 +76,7 @@ def test_the_first_run_writes_what_the_recipe_comes_to(call, folder):
     assert digests == ["recipe", "use house.merge"]
     assert [line for line in lines if not line.startswith(("recipe", "use"))] == f"""\
 {HEAD}
-engine = 1
+engine = {ENGINE}
 file a config.json = {config}
 file a model.safetensors = {a}
 file b config.json = {config}

@@ -21,7 +21,7 @@ from mergelang.plan.lower import Call
 from mergelang.plan.plan import Task
 from mergelang.tensors import Binding, TensorType
 
-ENGINE = 1
+ENGINE = 2
 """The version of what all operators stand on: elementwise steps, reductions, random streams, and
 how a result is rounded. Raised when the bytes of any of them change."""
 

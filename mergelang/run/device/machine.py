@@ -15,7 +15,7 @@ from mergelang.run.floats import STORED
 from mergelang.run.machine import Files, Frame, Machine
 from mergelang.run.product import KEPT, Factor
 from mergelang.run.product import product as product_of
-from mergelang.run.reference import TORCH
+from mergelang.run.reference import TORCH, narrow
 from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES
 
@@ -98,7 +98,7 @@ class DeviceMachine:
         if block.dtype == stored:
             return block.view(torch.uint8)
         raw = self._bytes(len(block) * stored.itemsize)
-        raw.view(stored).copy_(block)
+        narrow(block, raw.view(stored))
         return raw
 
     def nonfinite(self, raw: torch.Tensor, dtype: str) -> int | None:
