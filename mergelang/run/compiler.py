@@ -40,7 +40,9 @@ def library() -> ctypes.CDLL | None:
     try:
         if not built.is_file():
             _build(compiler, built)
-        return ctypes.CDLL(str(built))
+        code = ctypes.CDLL(str(built))
+        code.run.restype = ctypes.c_int64
+        return code
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -130,8 +130,10 @@ class Job:
         write = None
         if self._final:
             write = self.sink.open_span(first * DTYPES[self.type.dtype])
-        for start in range(first, last, self.block):
-            count = min(self.block, last - start)
+        flows = self._program is not None and self._program.flows
+        step = self._span if flows else self.block
+        for start in range(first, last, step):
+            count = min(step, last - start)
             if self._native(machine, start, count, frame, write):
                 continue
             blocks = machine.run(self._with_numbers, start, count, self.dtype, frame)

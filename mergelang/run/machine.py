@@ -21,7 +21,7 @@ from mergelang.plan.cost import matrix
 from mergelang.run import partial
 from mergelang.run.finite import nonfinite
 from mergelang.run.floats import STORED, widen
-from mergelang.run.native import Program, Runner, bracket
+from mergelang.run.native import Failed, Program, Runner, bracket
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES, Binding
@@ -56,9 +56,9 @@ class Files:
             try:
                 got = os.preadv(descriptor, [into[done:]], offset + done)
             except OSError as error:
-                raise RunError("E0901", path=path, reason=error.strerror) from error
+                raise unread(path, offset + done, error.errno) from error
             if not got:
-                raise RunError("E0902", path=path, offset=offset + done)
+                raise unread(path, offset + done, 0)
             done += got
 
     def will_read(self, path: str, offset: int, count: int) -> None:
@@ -83,6 +83,13 @@ class Files:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def unread(path: str, offset: int, error: int) -> RunError:
+    """What is said of a read that failed, with the number of its error; 0: the file has ended."""
+    if not error:
+        return RunError("E0902", path=path, offset=offset)
+    return RunError("E0901", path=path, reason=os.strerror(error))
 
 
 def _at_hand(descriptor: int, at: int) -> bool:
@@ -166,21 +173,28 @@ class Machine:
         self, made: Program, start: int, count: int, frame: Frame, sums: Sequence[int]
     ) -> int:
         """As `run`, by the built code; results stay in `runner`. Gives the largest magnitude of
-        what was stored, as bits. `sums`: addresses of the lanes of each sum."""
+        what was stored, as bits. `sums`: addresses of the lanes of each sum. Of a program that
+        `flows`, `count` is any number of elements."""
         runner, binding = self.runner, frame.binding
         runner.bind(made, frame.numbers, frame.stream, matrix(ROWS, frame.shape)[1])
         for step, block in runner.given(made, count):
             self.give(step, start, block, frame)
-        stored = [runner.raw(number, count) for number in range(len(made.loads))]
-        for raw, step in zip(stored, made.loads, strict=True):
-            extent = binding.extent(step.attr)
-            self.files.read(extent.path, extent.offset + 2 * start, memoryview(raw))
-            self.bytes_read += len(raw)
-        largest = runner.run(made, start, count, sums)
+        extents = [binding.extent(step.attr) for step in made.loads]
+        files = [self.files.descriptor(extent.path) for extent in extents]
+        largest = runner.run(start, count, files, [extent.offset for extent in extents], sums)
+        if isinstance(largest, Failed):
+            raise unread(extents[largest.load].path, largest.at, largest.error)
+        self.bytes_read += 2 * count * len(extents)
         if frame.check is not None and _reached(largest, made.infinite):
-            for raw, step in zip(stored, made.loads, strict=True):
-                frame.check(step.attr, raw, start)
+            self._look(made, start, count, frame)
         return int(largest[-1])
+
+    def _look(self, made: Program, start: int, count: int, frame: Frame) -> None:
+        """Lets `frame.check` look at what the built code has read, block by block."""
+        for at in range(start, start + count, self.block):
+            out = np.empty(min(self.block, start + count - at), np.float32)
+            for step in made.loads:
+                self.load(step.attr, at, out, frame)
 
     def give(self, step: Step, start: int, out: np.ndarray, frame: Frame) -> None:
         """The block of a step that needs no other block."""

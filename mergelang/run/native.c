@@ -2,15 +2,19 @@
    leaves the first-level cache. Each operation is rounded on its own, as in reference.py, whose bytes
    these are: built without contraction into fused multiply-adds, and without fast arithmetic.
 
-   A strip is a row of the sums of reduce.py, 16 strips are a unit of them. */
+   A strip is a row of the sums of reduce.py, 16 strips are a unit of them. Stored tensors are read
+   some units at a time, which stay in the second-level cache. */
 
+#include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STRIP 1024
 #define UNIT 16384
 #define LANES 32
+#define READ 65536
 
 enum {
     LOAD, LOAD_HALF, STORE, STORE_HALF, FILL, KEEP, UNIFORM, WHERE,
@@ -37,13 +41,19 @@ struct pass {
     const int64_t *blocks_move;
     uint8_t **masks;
     const int64_t *masks_move;
-    const uint16_t **loads;    /* stored bfloat16 or float16 */
+    uint16_t **loads;          /* buffers for stored bfloat16 or float16: READ elements each, or
+                                  where there is RANK the rows of a piece, if they are more */
+    const int32_t *files;      /* of each load: where it is read, */
+    const int64_t *offsets;    /* and the byte there that the tensor begins at */
     uint32_t *largest;         /* of each load, and last of what is stored: magnitude as bits */
     double **sums;             /* of each sum: LANES numbers for each unit of this block */
     double *rows;              /* of each sum: STRIP numbers of scratch */
     uint16_t *stored;          /* bfloat16 or float16 */
     int64_t count_of_loads;
     uint32_t *scratch;         /* of RANK: two numbers for each element of a row, 2^16 at most */
+    int64_t read;              /* the element of this block that the buffers of loads begin at */
+    int64_t failed;            /* where a read has failed: the byte of the file, */
+    int64_t error;             /* and why; 0: the file has ended */
 };
 
 static const uint64_t GOLDEN = 0x9E3779B97F4A7C15u;
@@ -374,7 +384,7 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
         case LOAD:
         case LOAD_HALF: {
             uint32_t found = (s->op == LOAD ? load : load_half)(
-                pass->loads[s->a] + at, n, BLOCK(s->out));
+                pass->loads[s->a] + (at - pass->read), n, BLOCK(s->out));
             uint32_t *largest = pass->largest + s->a;
             *largest = found > *largest ? found : *largest;
             break;
@@ -551,18 +561,47 @@ void widen_half(const uint16_t *from, int64_t n, float *out)
 /* What rows are looked at goes through all steps in pieces of about as many elements, whole rows. */
 #define PIECE 16384
 
-/* Elements `start` to `start + count` of a tensor: `start` is even, and where there are sums a
-   multiple of UNIT. A step that looks at rows waits until those before have been done for them. */
-void run(struct pass *pass, uint64_t start, int64_t count)
+/* Fills the buffer of a load with elements `first` to `first + n` of its tensor; 0 if it cannot. */
+static int fetch(struct pass *pass, int64_t load, uint64_t first, int64_t n)
 {
-    int64_t steps = pass->count_of_steps, piece = count;
+    char *into = (char *)pass->loads[load];
+    int64_t at = pass->offsets[load] + 2 * (int64_t)first, end = at + 2 * n;
+    while (at < end) {
+        ssize_t got = pread(pass->files[load], into, end - at, at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            pass->failed = at;
+            pass->error = got ? errno : 0;
+            return 0;
+        }
+        into += got;
+        at += got;
+    }
+    return 1;
+}
+
+/* Elements `start` to `start + count` of a tensor: `start` is even, and where there are sums a
+   multiple of UNIT. A step that looks at rows waits until those before have been done for them.
+   Gives the number of a load that could not be read, or -1. */
+int64_t run(struct pass *pass, uint64_t start, int64_t count)
+{
+    int64_t steps = pass->count_of_steps, piece = READ;
     for (int64_t i = 0; i < steps; i++)
         if (pass->steps[i].op == RANK) {
             int64_t width = pass->steps[i].low, rows = width < PIECE ? PIECE / width : 1;
             piece = (rows + rows % 2) * width;  /* even */
         }
+    int64_t ahead = piece < READ ? READ / piece * piece : piece, had = 0;
     for (int64_t from = 0; from < count; from += piece) {
         int64_t to = count - from < piece ? count : from + piece;
+        if (from == had) {
+            had = count - from < ahead ? count : from + ahead;
+            pass->read = from;
+            for (int64_t i = 0; i < pass->count_of_loads; i++)
+                if (!fetch(pass, i, start + from, had - from))
+                    return i;
+        }
         for (int64_t first = 0, last; first < steps; first = last + 1) {
             for (last = first; last < steps && pass->steps[last].op != RANK; last++)
                 ;
@@ -578,4 +617,5 @@ void run(struct pass *pass, uint64_t start, int64_t count)
                               pass->blocks[s->out] + at);
         }
     }
+    return -1;
 }

@@ -20,11 +20,14 @@ from mergelang.tensors import TensorType
 
 STRIP = 1 << 10
 
+READ = 1 << 16
+"""Elements of each stored tensor that are read at a time."""
+
 READY = 16
 """Programs that a thread keeps ready: those of the passes over tensors of a few patterns."""
 
 LONGEST = (1 << 16) - 1
-"""Elements of the longest row whose elements can be ranked."""
+"""Elements of the longest row whose elements can be ranked: rows are read in pairs."""
 
 _OPS = (
     "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
@@ -81,6 +84,11 @@ class Program(NamedTuple):
     sums: int
     stores: bool
     infinite: np.ndarray
+
+    @property
+    def flows(self) -> bool:
+        """Whether nothing is held of what goes through but its sums: any number of elements can."""
+        return not (self.stores or any(self.full))
 
 
 def program(
@@ -221,11 +229,22 @@ class _Pass(ctypes.Structure):
         ("steps", ctypes.c_void_p), ("count_of_steps", ctypes.c_int64),
         ("blocks", ctypes.c_void_p), ("blocks_move", ctypes.c_void_p),
         ("masks", ctypes.c_void_p), ("masks_move", ctypes.c_void_p),
-        ("loads", ctypes.c_void_p), ("largest", ctypes.c_void_p),
+        ("loads", ctypes.c_void_p), ("files", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p), ("largest", ctypes.c_void_p),
         ("sums", ctypes.c_void_p), ("rows", ctypes.c_void_p),
         ("stored", ctypes.c_void_p), ("count_of_loads", ctypes.c_int64),
-        ("scratch", ctypes.c_void_p),
+        ("scratch", ctypes.c_void_p), ("read", ctypes.c_int64),
+        ("failed", ctypes.c_int64), ("error", ctypes.c_int64),
     )  # fmt: skip
+
+
+class Failed(NamedTuple):
+    """A read that failed: of which load, at which byte of its file, and the number of the error; 0
+    where the file has ended."""
+
+    load: int
+    at: int
+    error: int
 
 
 class _Bound:
@@ -233,7 +252,7 @@ class _Bound:
 
     def __init__(self, made: Program, handed: _Pass, arrays: tuple[np.ndarray, ...], held: Any):
         self.made, self.handed, self.arrays, self.held = made, handed, arrays, held
-        steps, *_, self.largest, self.sums, _ = arrays
+        steps, *_, self.files, self.offsets, self.largest, self.sums, _ = arrays
         self.op, self.x, self.y, self.low, self.high = (
             steps[name] for name in ("op", "x", "y", "low", "high")
         )
@@ -311,17 +330,24 @@ class Runner:
         held: dict[tuple[str, int], np.ndarray] = {}
         floats, moves = self._addresses(made.blocks, made.full[0], BLOCK, held)
         bytes_, masks_move = self._addresses(made.masks, made.full[1], MASK, held)
+        length = 2 * READ if made.ranks else READ
+        if self._raw and len(self._raw[0]) < length:
+            self._raw.clear()
+            self._ready.clear()  # their buffers were elsewhere
         while len(self._raw) < len(made.loads):
-            self._raw.append(np.empty(self._block, np.uint16))
+            self._raw.append(np.empty(length, np.uint16))
         loads = np.array([each.ctypes.data for each in self._raw], np.uint64)
+        files, offsets = (np.zeros(len(made.loads), dtype) for dtype in (np.int32, np.int64))
         largest = np.zeros(len(made.loads) + 1, np.uint32)
         sums = np.zeros(max(1, made.sums), np.uint64)
         rows = np.empty(max(1, made.sums) * STRIP)
         steps = made.steps.copy()
-        arrays = (steps, floats, moves, bytes_, masks_move, loads, largest, sums, rows)
-        at = [each.ctypes.data for each in arrays]
+        arrays = (
+            steps, floats, moves, bytes_, masks_move, loads, files, offsets, largest, sums, rows,
+        )  # fmt: skip
+        first, *rest = (each.ctypes.data for each in arrays)
         handed = _Pass(
-            at[0], len(steps), at[1], at[2], at[3], at[4], at[5], at[6], at[7], at[8],
+            first, len(steps), *rest,
             self.stored.ctypes.data, len(made.loads), self._scratch.ctypes.data,
         )  # fmt: skip
         bound = self._ready[id(made)] = _Bound(made, handed, arrays, held)
@@ -359,14 +385,12 @@ class Runner:
         for number, step in enumerate(self._now.given, made.blocks - len(made.given)):
             yield step, self._now.held[BLOCK, number][:count]
 
-    def raw(self, number: int, count: int) -> np.ndarray:
-        """The bytes for the step `loads[number]`."""
-        return self._raw[number][:count].view(np.uint8)
-
     def run(
-        self, made: Program, start: int, count: int, sums: Sequence[int]
-    ) -> np.ndarray:
-        """Runs the bound program; what is given and loaded stands in its blocks. `sums`: addresses
+        self, start: int, count: int, files: Sequence[int], offsets: Sequence[int],
+        sums: Sequence[int],
+    ) -> np.ndarray | Failed:  # fmt: skip
+        """Runs the bound program; what is given stands in its blocks. `files` and `offsets`: the
+        descriptor that each load is read from, and where its tensor begins there; `sums`: addresses
         of the lanes of each sum for the first unit of the block.
 
         Gives the largest magnitude of each load, and last of what was stored, as bits.
@@ -379,11 +403,11 @@ class Runner:
             ]  # fmt: skip
             bound.low[row], bound.high[row] = choice.quota, choice.cut
         bound.largest[:] = 0
-        bound.sums[: len(sums)] = sums
-        code = library()
+        bound.files[:], bound.offsets[:], bound.sums[: len(sums)] = files, offsets, sums
+        code, handed = library(), bound.handed
         assert code is not None
-        code.run(ctypes.byref(bound.handed), ctypes.c_uint64(start), ctypes.c_int64(count))
-        return bound.largest
+        load = code.run(ctypes.byref(handed), ctypes.c_uint64(start), ctypes.c_int64(count))
+        return bound.largest if load < 0 else Failed(load, handed.failed, handed.error)
 
     def results(self, made: Program, count: int) -> list[np.ndarray]:
         """The blocks and masks of the targets, after a run."""
