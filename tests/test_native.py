@@ -3,14 +3,19 @@
 import os
 import subprocess
 import sys
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mergelang.errors import RunError
 from mergelang.ops import expr as e
 from mergelang.run import compiler, native
-from mergelang.run.evaluate import evaluate
+from mergelang.run.evaluate import Memory, evaluate
+from mergelang.run.job import Job
+from mergelang.run.machine import Files, Machine
+from mergelang.run.workers import finish
 from mergelang.tensors import Extent, TensorType
 
 COUNT = (1 << 16) + 777
@@ -65,6 +70,60 @@ def test_the_built_code_and_the_kernels_of_torch_give_the_same_bytes(
     built = evaluate(root, kind, block=1 << 15, allow_nonfinite=name == "large")
     monkeypatch.setattr(native, "library", lambda: None)
     assert evaluate(root, kind, block=1 << 16, allow_nonfinite=name == "large") == built
+
+
+def all_dots(*vectors: e.Value) -> list[e.Value]:
+    return [e.dot(a, b) for a, b in combinations_with_replacement(vectors, 2)]
+
+
+DOTS = {
+    "a norm": (1, lambda x, y, z, b: all_dots(x)),
+    "two tensors": (2, lambda x, y, z, b: all_dots(x, y)),
+    "task vectors": (2, lambda x, y, z, b: all_dots(x - b, y - b)),
+    "a tensor and changes": (3, lambda x, y, z, b: all_dots(x, y - x, z - b)),
+    "four": (4, lambda x, y, z, b: all_dots(x - b, y - b, z - b, b)),
+    "some of three": (3, lambda x, y, z, b: [e.dot(x, y), e.dot(z, y), e.dot(z, z)]),
+    "five": (0, lambda x, y, z, b: all_dots(x - b, y - b, z - b, b, x - y)),
+    "few of four": (0, lambda x, y, z, b: [e.dot(x, y), e.dot(z, b)]),
+    "a sum, too": (0, lambda x, y, z, b: [*all_dots(x, y), e.total(x)]),
+    "a selection, too": (0, lambda x, y, z, b: [*all_dots(x, y), e.kth(z - b, 1)]),
+    "of a product": (0, lambda x, y, z, b: all_dots(x, y * z)),
+}  # fmt: skip
+"""Numbers of four tensors, and how many vectors these are all dots of, or 0 where they are not."""
+
+
+@pytest.mark.parametrize("count", [1, 16_384, COUNT, 3 << 17])
+@pytest.mark.parametrize("name", DOTS)
+def test_dots_of_a_few_vectors_have_the_same_last_digits(name, count, tmp_path, monkeypatch):
+    if compiler.library() is None:
+        pytest.skip("no C compiler")
+    rng, kind = np.random.default_rng(7), TensorType("BF16", (count,))
+    tensors = []
+    for each in "xyzb":
+        raw = rng.standard_normal(count).astype(np.float32).view(np.uint32) >> 16
+        (tmp_path / each).write_bytes(raw.astype(np.uint16).tobytes())
+        extent = Extent(str(tmp_path / each), 0, kind)
+        tensors.append(e.load(extent, each.encode(), e.Context(7, "w", kind)))
+    vectors, make = DOTS[name]
+    numbers = make(*tensors)
+    value = sum((tensors[0] * each for each in numbers), tensors[0])
+
+    def outcome() -> tuple[float, ...]:
+        files = Files()
+        job = Job(
+            "w", value.expr, kind, Memory(kind.nbytes), block=1 << 15, files=files,
+            allow_nonfinite=True, wants=[each.expr for each in numbers],
+        )  # fmt: skip
+        built = job._program
+        assert built is None or len(built.vectors) == vectors
+        try:
+            return finish(0, job, Machine(1 << 15, files), lambda: None).numbers
+        finally:
+            files.close()
+
+    built = outcome()
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert outcome() == built
 
 
 BY_ROWS = {
@@ -128,6 +187,36 @@ def test_numbers_that_are_not_finite_are_found_and_let_through_as_the_kernels_do
         evaluate(root, kind)
     monkeypatch.setattr(native, "library", lambda: None)
     assert evaluate(root, kind, allow_nonfinite=True) == let_through
+
+
+def test_what_is_not_finite_is_found_where_it_is_only_added_up(tmp_path):
+    raw = np.zeros(3 << 17, np.uint16)
+    raw[[-1, 200_000]] = 0xFF80, 0x7FC1
+    (tmp_path / "x").write_bytes(raw.tobytes())
+    kind = TensorType("BF16", raw.shape)
+    x = e.load(Extent(str(tmp_path / "x"), 0, kind), b"x", e.Context(7, "w", kind))
+    with pytest.raises(Exception, match="holds nan at element 200000"):
+        evaluate((x * e.norm(x)).expr, kind, block=1 << 16)
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize(
+    ("name", "code", "facts"),
+    [("short", "E0902", {"offset": 100_000}), ("folder", "E0901", {"reason": "Is a directory"})],
+)
+def test_a_file_that_cannot_be_read_to_the_end_is_told(
+    name, code, facts, built, tmp_path, monkeypatch
+):
+    (tmp_path / "short").write_bytes(bytes(100_000))
+    (tmp_path / "folder").mkdir()
+    if not built:
+        monkeypatch.setattr(native, "library", lambda: None)
+    kind = TensorType("BF16", (COUNT,))
+    x = e.load(Extent(str(tmp_path / name), 0, kind), b"x", e.Context(7, "w", kind))
+    with pytest.raises(RunError) as told:
+        evaluate((x * e.norm(x)).expr, kind)
+    assert told.value.diagnostics[0].code == code
+    assert told.value.diagnostics[0].facts == {"path": str(tmp_path / name), **facts}
 
 
 @pytest.mark.parametrize("settings", [{"CC": "/bin/false"}, {"MERGELANG_NATIVE": "0"}])

@@ -8,6 +8,7 @@ blocks. `reference.py` says what each step means; the bytes are the same.
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from mergelang.run.tape import Slot, Step, Tape, open_arguments, with_numbers
 from mergelang.tensors import TensorType
 
 STRIP = 1 << 10
+
+MOST = 4
+"""Vectors of which all dots are summed at once."""
 
 READ = 1 << 16
 """Elements of each stored tensor that are read at a time."""
@@ -65,7 +69,9 @@ class Program(NamedTuple):
 
     `results` are the blocks and masks of the tape's targets but for those of sums, in order;
     `sums` how many sums there are; `stores` whether the root is stored in two bytes. `infinite` are
-    the bits of infinity of each load, and last of what is stored.
+    the bits of infinity of each load, and last of what is stored. Where all sums are dots of a few
+    `vectors`, stored ones or differences of two, these are the loads of each, -1 for no second one,
+    and `dots` the number of the sum of each pair, -1 for none.
     """
 
     steps: np.ndarray
@@ -84,6 +90,8 @@ class Program(NamedTuple):
     sums: int
     stores: bool
     infinite: np.ndarray
+    vectors: np.ndarray
+    dots: np.ndarray
 
     @property
     def flows(self) -> bool:
@@ -170,8 +178,39 @@ def program(
         tuple(operands[0]), tuple(operands[1]), tuple(draws),
         tuple(ranks), tape.numbers, tuple(kept), (frozenset(full[BLOCK]), frozenset(full[MASK])),
         tape.blocks + len(given), tape.masks, len(sums), stores,
-        np.array([INFINITE[each] for each in stored], np.uint32),
+        np.array([INFINITE[each] for each in stored], np.uint32), *_vectors(tape, sums),
     )  # fmt: skip
+
+
+def _vectors(
+    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`vectors` and `dots` of a program, empty where not all sums are dots of a few vectors."""
+    none = np.empty((0, 2), np.int32), np.empty(0, np.int32)
+    made: dict[int, tuple[int, int]] = {}
+    loads = 0
+    for step in tape.steps:
+        known = [made.get(arg) for arg in step.args if isinstance(arg, Slot)]
+        if step.op == "load" and step.attr.type.dtype == "BF16":
+            made[step.out] = loads, -1
+            loads += 1
+        elif step.op == "sub" and len(known) == 2 and all(x and x[1] < 0 for x in known):
+            made[step.out] = known[0][0], known[1][0]
+        else:
+            return none
+    pairs: dict[tuple[tuple[int, int], ...], int] = {}
+    for number, (op, operands) in enumerate(sums):
+        if op != "dot":
+            return none
+        pairs[tuple(sorted(made[tape.results[i]] for i in operands))] = number
+    if len(tape.results) > 2 * len(sums):  # something else than sums looks at blocks, too
+        return none
+    vectors = sorted({vector for pair in pairs for vector in pair})
+    wanted = list(combinations_with_replacement(vectors, 2))
+    if not 0 < len(vectors) <= MOST or not len(wanted) <= 2 * len(pairs) == 2 * len(sums):
+        return none
+    dots = [pairs.get(pair, -1) for pair in wanted]
+    return np.array(vectors, np.int32), np.array(dots, np.int32)
 
 
 def takes_rows(block: int, shape: tuple[int, ...]) -> bool:
@@ -233,7 +272,8 @@ class _Pass(ctypes.Structure):
         ("offsets", ctypes.c_void_p), ("largest", ctypes.c_void_p),
         ("sums", ctypes.c_void_p), ("rows", ctypes.c_void_p),
         ("stored", ctypes.c_void_p), ("count_of_loads", ctypes.c_int64),
-        ("scratch", ctypes.c_void_p), ("read", ctypes.c_int64),
+        ("scratch", ctypes.c_void_p), ("vectors", ctypes.c_void_p), ("dots", ctypes.c_void_p),
+        ("count_of_vectors", ctypes.c_int64), ("read", ctypes.c_int64),
         ("failed", ctypes.c_int64), ("error", ctypes.c_int64),
     )  # fmt: skip
 
@@ -349,6 +389,7 @@ class Runner:
         handed = _Pass(
             first, len(steps), *rest,
             self.stored.ctypes.data, len(made.loads), self._scratch.ctypes.data,
+            made.vectors.ctypes.data, made.dots.ctypes.data, len(made.vectors),
         )  # fmt: skip
         bound = self._ready[id(made)] = _Bound(made, handed, arrays, held)
         return bound
