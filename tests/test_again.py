@@ -83,6 +83,43 @@ def test_an_output_that_is_up_to_date_is_left_alone(folder):
     assert left(folder / "out") == before
 
 
+@pytest.mark.parametrize("link", ["b", "models"])
+def test_a_link_that_leads_to_another_model_makes_the_output_again(link, folder):
+    (folder / "there").mkdir()
+    (folder / "b").rename(folder / "there" / "b")
+    (folder / link).symlink_to("there/b" if link == "b" else "there")
+    source = "b" if link == "b" else "models/b"
+    (folder / "x.merge").write_text(
+        f'model a = "a"\nmodel b = "{source}"\noutput "out" = mean(a, b)\n'
+    )
+    recipe = mergelang.load(folder / "x.merge")
+    run(recipe)
+    assert recipe.up_to_date()
+    (folder / link).unlink()
+    (folder / "elsewhere").mkdir()
+    (folder / "c").rename(folder / "elsewhere" / "b")
+    (folder / link).symlink_to("elsewhere/b" if link == "b" else "elsewhere")
+    assert recipe.up_to_date() == ()
+    with pytest.raises(mergelang.errors.RecipeError, match="E2130"):
+        recipe.run()
+    assert run(recipe)[0]
+    assert same_as_fresh(folder, recipe)
+
+
+def test_the_same_recipe_in_another_folder_is_of_other_models(folder):
+    for each in "ab":
+        (folder / f"in-{each}").mkdir()
+        (folder / each).rename(folder / f"in-{each}" / "m")
+        text = f'model m = "m"\noutput "{folder / "out"}" = m\n'
+        (folder / f"in-{each}" / "x.merge").write_text(text)
+    one, other = (mergelang.load(folder / f"in-{each}" / "x.merge") for each in "ab")
+    run(one)
+    assert one.up_to_date() and not other.up_to_date()
+    run(other)
+    assert other.up_to_date() and not one.up_to_date()
+    assert same_as_fresh(folder, other)
+
+
 def test_a_recipe_written_otherwise_is_up_to_date_and_is_known_from_then_on(folder):
     run(write(folder))
     recipe = write(folder, t="0.30", embed="( a )")

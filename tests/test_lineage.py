@@ -80,7 +80,7 @@ out/third                        merge {third}, {version}
 ├─ out/second/model.safetensors  merge {second}, {version}
 │  ├─ out/first                  merge {first}, {version}, {settings}
 │  │  ├─ a                       9.9 kB, {a[:19]}
-│  │  └─ ../b                    9.9 kB, {b[:19]}
+│  │  └─ b                       9.9 kB, {b[:19]}
 │  └─ a                          9.9 kB, {a[:19]}
 └─ out/first                     merge {first}, {version}, {settings}, as above
 """
@@ -106,7 +106,7 @@ def test_the_chart_has_every_model_once_and_parents_above(call):
     assert lines[0] == "flowchart TD"
     boxes = [line for line in lines if "-->" not in line][1:]
     assert [line.split('"')[1].split("<br/>")[0] for line in boxes] == [
-        "a", "../b", "out/first", "out/second/model.safetensors", "out/third"
+        "a", "b", "out/first", "out/second/model.safetensors", "out/third"
     ]  # fmt: skip
     assert [line.strip() for line in lines if "-->" in line] == [
         "n1 --> n3", "n2 --> n3", "n3 --> n4", "n1 --> n4", "n4 --> n5", "n3 --> n5"

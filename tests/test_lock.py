@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -233,7 +234,8 @@ def test_one_source_is_updated_and_the_others_stay(call, folder):
     touch_weights(folder, "b")
     code, _, err = call("lock", "mix.merge", "--update", "a")
     assert code == 1 and err.count("error[E2130]") == 1
-    assert '`mergelang lock mix.merge --update "b"`' in err  # it has no name in this recipe
+    # It has no name in this recipe, and is called as it is written.
+    assert "`mergelang lock mix.merge --update a --update b`" in err
     assert call("lock", "mix.merge", "--update", "a", "--update", "b")[0] == 0
     assert call("lock", "mix.merge", "--update", "aa")[2] == (
         "error[E2134]: the recipe has no source `aa`\nhelp: did you mean `a`?\n"
@@ -380,3 +382,78 @@ def test_tensors_that_a_policy_takes_from_elsewhere_are_no_part_of_a_call(tmp_pa
     (tmp_path / "x.merge").write_text(text)
     mergelang.load(tmp_path / "x.merge").run()
     assert "arith" not in (tmp_path / "x.merge.lock").read_text()
+
+
+def write_two_houses(folder: Path) -> None:
+    """A recipe and one that it uses in another folder, which name two models alike."""
+    for place, name in (("one", "a"), ("two", "b")):
+        (folder / place / "models").mkdir(parents=True)
+        (folder / name).rename(folder / place / "models" / "base")
+    (folder / "two" / "house.merge").write_text('model base = "models/base"\nlet m = base\n')
+    (folder / "one" / "x.merge").write_text(
+        'use "../two/house.merge" as house\nmodel base = "models/base"\n'
+        'output "out" = mean(base, house.m)\n'
+    )
+
+
+def test_sources_of_one_text_in_two_folders_are_two(call, folder):
+    write_two_houses(folder)
+    assert call("lock", "one/x.merge")[0] == 0
+    text = (folder / "one" / "x.merge.lock").read_text()
+    assert re.findall("^source .*", text, re.MULTILINE) == [
+        "source ../two/models/base = local", "source models/base = local"
+    ]  # fmt: skip
+    for place, source in (("one", "models/base"), ("two", "../two/models/base")):
+        found = digest(folder / place / "models" / "base" / "model.safetensors")
+        assert f"file {source} model.safetensors = 9904 blake3:{found}\n" in text
+    assert call("run", "one/x.merge", "--frozen")[0] == 0
+    assert call("run", "one/x.merge", "--fresh")[0] == 0
+    assert (folder / "one" / "x.merge.lock").read_text() == text
+    assert call("verify", "one/out", "--parents", "--rebuild", "all")[0] == 0
+    touch_weights(folder / "two" / "models", "base")
+    command = "mergelang lock one/x.merge --update ../two/models/base"
+    assert f"help: accept it as it is now: `{command}`\n" in call("run", "one/x.merge")[2]
+    assert call(*command.split()[1:])[0] == 0
+    assert call("run", "one/x.merge", "--frozen")[0] == 0
+
+
+def test_a_source_that_is_written_in_two_ways_is_locked_both_ways(call, folder):
+    (folder / "link").symlink_to("a")
+    (folder / "mix.merge").write_text(
+        'model a = "a"\nmodel b = "link"\noutput "out" = mean(a, b)\n'
+    )
+    assert call("run", "mix.merge")[0] == 0
+    text = lock(folder).read_text()
+    found = digest(folder / "a" / "model.safetensors")
+    for source in ("a", "link"):
+        assert f"file {source} model.safetensors = 9904 blake3:{found}\n" in text
+    record = json.loads((folder / "out" / RECORD).read_text())
+    assert {f"source {x} = local" for x in ("a", "link")} <= set(record["lock"])
+    assert [each["source"] for each in record["parents"]] == ["a"]
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("c")
+    code, _, err = call("run", "mix.merge")
+    assert code == 1 and "error[E2130]: model.safetensors of `link` is not what" in err
+    assert "`mergelang lock mix.merge --update b`" in err
+
+
+def test_the_command_that_is_proposed_accepts_all_that_have_moved(call, folder):
+    (folder / "a b.merge").write_text(
+        'param who = "x"\nmodel a = "a"\nmodel again = "a"\nmodel same = "b"\nmodel b = "same"\n'
+        'output "out" = mean(a, again, b, same) { chat_template: who }\n'
+    )
+    for name in ("a", "b", "same"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        write_tokens(folder / name, ["x", "y"], 1)
+    settings = ("--set", "who={{ a b }}")
+    assert call("run", "a b.merge", *settings)[0] == 0
+    for seed, name in enumerate(("a", "b"), 2):
+        shutil.rmtree(folder / name)
+        write_tokens(folder / name, ["x", "y"], seed)
+    code, _, err = call("run", "a b.merge", *settings)
+    command = "mergelang lock 'a b.merge' --set 'who={{ a b }}' --update a --update same"
+    assert code == 1 and err.count(f"help: accept it as it is now: `{command}`\n") == 2
+    # `same` is a name, and what `b` is written as: the name counts.
+    assert f"`{command}`" in call("lock", "a b.merge", *settings, "--update", "again")[2]
+    assert call(*shlex.split(command)[1:])[0] == 0
+    assert call("run", "a b.merge", *settings, "--frozen")[0] == 0

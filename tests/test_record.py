@@ -56,7 +56,7 @@ def test_the_record_says_what_the_output_was_made_of(folder):
     assert found["settings"] == {"t": "0.3"}
     assert "# why" not in found["recipe"] and "param t = 0.25 { min: 0, max: 1 }" in found["recipe"]
     assert set(found["used"]) == {"used/house.merge"}
-    assert [each["source"] for each in found["parents"]] == ["a", "../b"]
+    assert [each["source"] for each in found["parents"]] == ["a", "b"]
     for parent, name in zip(found["parents"], "ab", strict=True):
         for file, facts in parent["files"].items():
             path = folder / name / file
@@ -118,7 +118,7 @@ def test_the_statement_is_one_of_in_toto_about_every_other_file(folder):
     assert built["internalParameters"]["operator slerp"] == "1"
     files = {each["name"]: each["digest"] for each in built["resolvedDependencies"]}
     assert files["a/model.safetensors"] == {"blake3_1mib": digest(folder / "a/model.safetensors")}
-    assert set(files) == {f"{x}/{y}" for x in ("a", "../b")
+    assert set(files) == {f"{x}/{y}" for x in "ab"
                           for y in ("config.json", "model.safetensors")}  # fmt: skip
     assert set(found["predicate"]["runDetails"]["builder"]) == {"id", "version"}
 
@@ -167,7 +167,7 @@ def test_the_card_states_the_licence_that_all_sources_state(folder, capfd):
     assert "license" not in facts
     assert err.startswith(
         "warning[W2131]: the sources of `out/mixed` state different licences: "
-        "a has mit, ../b has apache-2.0\n"
+        "a has mit, b has apache-2.0\n"
     )
     assert "help: read them: the result has to keep to all of them\n" in err
 

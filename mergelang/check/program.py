@@ -126,6 +126,7 @@ class Program:
     """A checked recipe. `terms`: every named model expression of the main file, in its order.
 
     `checkpoints`: each opened source by its reference; empty when sources were not looked at.
+    `places`: each source, looked at or not, by its text as the main recipe would write it.
     `declared` are all outputs of the recipe, `outputs` those that are wanted this time. `folder` is
     where the recipe's paths start; `used`: the recipes that it uses, and that those use, by their
     path from there; `templates` the texts of the chat templates that it has in files, likewise.
@@ -141,6 +142,7 @@ class Program:
     seed: int
     diagnostics: tuple[Diagnostic, ...] = ()
     folder: Path = Path()
+    places: Mapping[str, Reference] = field(default_factory=dict)
     declared: tuple[Destination, ...] = ()
     used: Mapping[str, ast.Recipe] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)

@@ -39,8 +39,9 @@ Opener = Callable[[Reference, Hub, bool], Checkpoint]
 
 @dataclass
 class Shared:
-    """What all files of one check have in common."""
+    """What all files of one check have in common; `folder` is that of the main one."""
 
+    folder: Path
     sources: bool
     reached: bool
     hub: Hub
@@ -51,6 +52,8 @@ class Shared:
     checkpoints: dict[Reference, Checkpoint] = field(default_factory=dict)
     opened: dict[tuple[Opener, Reference], Checkpoint | None] = field(default_factory=dict)
     """None for a source that is wrong, which has been reported."""
+    places: dict[str, Reference] = field(default_factory=dict)
+    """Every source, whether it was looked at or not, by the text of its reference."""
     vocabularies: Vocabularies = field(init=False)
     files: dict[Path, File] = field(default_factory=dict)
     trees: dict[Path, ast.Recipe] = field(default_factory=dict)
@@ -91,8 +94,8 @@ def check(
     Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
     else the warnings are the program's `diagnostics`.
     """
-    shared = Shared(sources, reached, Hub(pins or {}), allow_pickle)
     folder = Path(folder)
+    shared = Shared(folder, sources, reached, Hub(pins or {}), allow_pickle)
     shared.stack.append((folder / Path(source.name).name).resolve())
     shared.texts = {(folder / path).resolve(): text for path, text in (used or {}).items()}
     recipe = _File(source, folder, shared, settings or {}, main=True)
@@ -111,7 +114,8 @@ def check(
     terms = shared.vocabularies.in_force(recipe.terms_by_name(), recipe.outputs)
     return Program(
         tree=recipe.tree, outputs=tuple(recipe.outputs), terms=terms,
-        params=recipe.params, checkpoints=shared.checkpoints, seed=recipe.seed, diagnostics=found,
+        params=recipe.params, checkpoints=shared.checkpoints, places=shared.places,
+        seed=recipe.seed, diagnostics=found,
         declared=tuple(recipe.outputs), folder=folder,
         used=_by_path(shared.trees, folder.resolve()),
         templates=_by_path(shared.templates, folder.resolve()),
@@ -231,6 +235,8 @@ class _File:
         except InputError as error:
             self.report.extend([error.at(span)])
             return None
+        reference = replace(reference, text=self._from_main(text, reference))
+        shared.places[reference.text] = reference
         if shared.sources and (open, reference) not in shared.opened:
             shared.opened[open, reference] = None
             try:
@@ -244,6 +250,17 @@ class _File:
             else:
                 self._note(found, span)
         return Opened(reference, shared.opened.get((open, reference)))
+
+    def _from_main(self, text: str, reference: Reference) -> str:
+        """The text by which the main recipe would name a source: two files in two folders may say
+        the same and mean two places."""
+        if self.main or reference.path is None or Path(text).expanduser().is_absolute():
+            return text
+        main = self.shared.folder.resolve()
+        return (
+            text if self.folder == main
+            else Path(os.path.relpath(self.folder / text, main)).as_posix()
+        )  # fmt: skip
 
     def _wrong(self, error: InputError, span: Span) -> None:
         """Reports a source that cannot be used, or not now."""

@@ -1,8 +1,10 @@
 """A run and its lock: what the run may use, what has changed, and what is refused."""
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -81,16 +83,26 @@ class Binding:
 
         Files whose digest is neither known nor given are not read: their sizes are compared.
         """
-        kept = [each for each in parents if each.source not in self._accepted]
-        found = [
-            Diagnostic("E2130", None, self._said(change) | {
-                "file": change.name[2], "source": change.name[1],
-                "command": self._locking(f" --update {self._name(change.name[1])}"),
-            })
-            for change in moved(self.was or {}, kept, digests or {})
+        kept = [each for each in self._written(parents) if each.source not in self._accepted]
+        others = moved(self.was or {}, kept, digests or {})
+        if others:
+            command = self._locking([*self._accepted, *(each.name[1] for each in others)])
+            raise RecipeError([
+                Diagnostic("E2130", None, self._said(each) | {
+                    "file": each.name[2], "source": each.name[1], "command": command,
+                })
+                for each in others
+            ])  # fmt: skip
+
+    def _written(self, parents: Iterable[Parent]) -> list[Parent]:
+        """Sources by all their texts in the recipe: a place may be written in two ways there, of
+        which one may lead somewhere else the next time."""
+        places = self.program.places
+        return [
+            replace(each, source=text)
+            for each in parents
+            for text, place in places.items() if place == places[each.source]
         ]  # fmt: skip
-        if found:
-            raise RecipeError(found)
 
     def refuse_any(self) -> None:
         """Raises RecipeError where anything at all differs from the lock, as far as is known
@@ -140,38 +152,44 @@ class Binding:
 
     def _accepting(self, change: Change) -> str:
         """The command that makes the lock say what is so now."""
-        update = ""
-        if change.name[0] == "source" and change.was and change.now:
-            update = f" --update {self._name(change.name[1])}"
-        return self._locking(update)
+        moves = change.name[0] == "source" and change.was and change.now
+        return self._locking([change.name[1]] if moves else [])
 
-    def _locking(self, update: str) -> str:
-        """The command that locks the recipe with the settings and the device of this one."""
-        settings = "".join(
-            f" --set {name[1]}={value}" for name, value in self.facts.items() if name[0] == "set"
-        )
-        name = self.program.device
-        device = f" --device {name}" if name != "cpu" else ""
-        return f"mergelang lock {self.recipe}{settings}{device}{update}"
+    def _locking(self, update: Iterable[str]) -> str:
+        """The command that locks the recipe with the settings and the device of this one, and takes
+        some sources as they are."""
+        words = ["mergelang", "lock", self.recipe]
+        for name, value in self.facts.items():
+            if name[0] == "set":
+                words += ["--set", f"{name[1]}={value}"]
+        if self.program.device != "cpu":
+            words += ["--device", self.program.device]
+        for name in sorted({self._name(each) for each in update}):
+            words += ["--update", name]
+        return shlex.join(words)
+
+    @property
+    def _sources(self) -> dict[str, str]:
+        """The text of each source by its names in the recipe."""
+        return {
+            name: term.options["reference"].text
+            for name, term in self.program.terms.items() if term.op == "source"
+        }  # fmt: skip
 
     def _name(self, source: str) -> str:
         """What a source is called on the command line: by its name in the recipe if it has one."""
-        for name, term in self.program.terms.items():
-            if term.op == "source" and term.options["reference"].text == source:
-                return name
-        return f'"{source}"'
+        return next((name for name, text in self._sources.items() if text == source), source)
 
     def named(self, names: Iterable[str]) -> list[str]:
         """The sources that are called by these names, or as they are written in the recipe."""
-        known = {self._name(each.text): each.text for each in self.program.checkpoints}
-        known |= {each.text: each.text for each in self.program.checkpoints}
+        known = {text: text for text in self.program.places} | self._sources
         found = []
         for name in names:
             if name not in known:
                 from mergelang.check.suggest import listed, nearest
 
                 suggestion = nearest(name, known)
-                models = [self._name(each.text) for each in self.program.checkpoints]
+                models = [self._name(text) for text in self.program.places]
                 raise UsageError("E2134", name=name, suggestion=suggestion,
                                  known=None if suggestion else listed(models))  # fmt: skip
             found.append(known[name])
@@ -183,7 +201,7 @@ class Binding:
     ) -> str:  # fmt: skip
         """The text of a lock with one output's sources and gates."""
         gates = gates_facts(self.program, [output])
-        return lock_text(self.facts | source_facts(parents, digests) | gates)
+        return lock_text(self.facts | source_facts(self._written(parents), digests) | gates)
 
     def write(self, parents: Iterable[Parent]) -> bool:
         """Writes the lock, with digests of these sources and those known of others; True where it

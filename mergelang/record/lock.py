@@ -173,8 +173,11 @@ def gates_facts(program: Program, outputs: Iterable[tuple[Destination, Node]]) -
 
 
 def parents_of(program: Program) -> list[Parent]:
-    """All sources of a recipe."""
-    return [parent(checkpoint) for checkpoint in program.checkpoints.values()]
+    """All sources of a recipe; one that it writes in two ways is there twice."""
+    return [
+        replace(parent(program.checkpoints[place]), source=text)
+        for text, place in program.places.items() if place in program.checkpoints
+    ]  # fmt: skip
 
 
 def source_facts(parents: Iterable[Parent], digests: Mapping[Path, str]) -> Facts:

@@ -44,7 +44,8 @@ def _inputs(plan: Plan) -> dict[str, Facts]:
 
 
 def request_of(program: Program, output: Destination) -> str:
-    """A digest of all that is asked for, as it is written; of sources on the Hub, their commits.
+    """A digest of all that is asked for, as it is written, and of where its paths lead now; of
+    sources on the Hub, their commits.
 
     Those are known where the sources were looked at, so a look at the text alone finds no output of
     such a source current.
@@ -55,6 +56,7 @@ def request_of(program: Program, output: Destination) -> str:
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
         *(f"{path}\n{text}" for path, text in program.templates.items()),
+        *(f"{text}\n{each.path or ''}" for text, each in sorted(program.places.items())),
         *(f"{each.reference.text} {each.origin.commit}" for each in program.checkpoints.values()
           if each.origin),
         *(f"{name} {each.signature.version}" for name, each in sorted(operators().items())),
