@@ -46,8 +46,8 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Parent:
-    """A source as the recipe writes it, its files, and its own record if a merge made it.
-    `licence` are the lines of its card that state one.
+    """A source as the main recipe writes it or would write it, its files, and its own record if a
+    merge made it. `licence` are the lines of its card that state one.
 
     `kind` is model, adapter, or statistics (a file that `fisher` or `regmean` weigh by).
     """

@@ -156,7 +156,8 @@ and write it into the lock.
         "the recipe has no source `{name}`",
         help=("did you mean `{suggestion}`?", "its sources: {known}"),
         explain="""\
-`lock --update` takes the name of a `model` statement, or a source as the recipe writes it.
+`lock --update` takes the name of a `model` statement, or a source as the recipe writes it; one of a
+recipe that it uses, by its path from the folder of the main recipe.
 """,
     ),
     "E2135": Kind(
