@@ -61,6 +61,22 @@ help: leave one of them out
 error[E1007]: `2` is not a share
 help: write it like `0.95` or `95%`
 """,
+    "extract-lora a --base a -o b --rank 0": """\
+error[E1007]: `0` is not a rank
+help: write it like `--rank 16`
+""",
+    "extract-lora a --base a -o b --rank abc": """\
+error[E1007]: `abc` is not a rank
+help: write it like `--rank 16`
+""",
+    "stats a --data texts --kind gram -o b --length 0": """\
+error[E1007]: `0` is not a number of tokens
+help: write it like `--length 512`
+""",
+    "stats a --data texts --kind gram -o b --limit none": """\
+error[E1007]: `none` is not a number of texts
+help: write it like `--limit 100`
+""",
     "check": """\
 error[E1012]: `mergelang check`: the following arguments are required: RECIPE
 help: `mergelang check --help` shows how it is called

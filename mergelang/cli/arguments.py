@@ -1,6 +1,7 @@
 """What several commands take, and values of options: sizes, counts and settings."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mergelang.cli.command import argument
@@ -21,11 +22,15 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def parse_count(text: str) -> int:
-    """A whole number from 1 on."""
-    if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
-        raise UsageError("E1007", text=text, what="number of threads", example="`--threads 2`")
-    return int(text)
+def parse_count(what: str, example: str) -> Callable[[str], int]:
+    """What reads a whole number from 1 on, and says what it is not and how it is written."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
+            raise UsageError("E1007", text=text, what=what, example=f"`{example}`")
+        return int(text)
+
+    return parse
 
 
 def parse_how_many(text: str) -> int:
