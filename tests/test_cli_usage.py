@@ -3,6 +3,7 @@
 import pytest
 
 from mergelang.cli.app import main
+from mergelang.cli.command import COMMANDS
 from tests.checkpoints import write_model
 
 RECIPE = """\
@@ -80,6 +81,10 @@ help: write it like `--limit 100`
     "check": """\
 error[E1012]: `mergelang check`: the following arguments are required: RECIPE
 help: `mergelang check --help` shows how it is called
+""",
+    "run": """\
+error[E1012]: `mergelang run`: the following arguments are required: RECIPE
+help: `mergelang run --help` shows how it is called
 """,
     "run mix.merge out/one -o": """\
 error[E1012]: `mergelang run`: argument -o: expected one argument
@@ -168,6 +173,21 @@ def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_write(words, fol
     assert capfd.readouterr() == ("", CASES[words])
     assert code == 2
     assert sorted(folder.rglob("*")) == before
+
+
+NEEDY = [name for name in COMMANDS if name not in ("ops", "explain", "tui")]
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_nothing_is_called_required_that_may_be_left_out(name, capfd):
+    assert main([name]) == 2
+    said = capfd.readouterr().err.splitlines()[0].partition(" are required: ")[2].split(", ")
+    optional = {
+        facts.get("metavar", names[0]) for names, facts in COMMANDS[name].arguments
+        if facts.get("nargs") in ("?", "*")
+    }  # fmt: skip
+    assert said != [""]
+    assert optional.isdisjoint(said)
 
 
 def test_formats_that_contradict_each_other_are_an_error(capfd):

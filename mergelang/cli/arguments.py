@@ -83,8 +83,10 @@ def parse_port(text: str) -> int:
 
 RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
 OUTPUTS = argument(
-    "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
-)
+    # Without a default argparse holds it for required, and says so beside one that is.
+    "outputs", metavar="OUTPUT", nargs="*", default=[],
+    help="as the recipe names it; all by default",
+)  # fmt: skip
 SETTINGS = argument(
     "--set", dest="settings", metavar="NAME=VALUE", action="append", type=parse_setting,
     default=[], help="sets a param; may be repeated",
