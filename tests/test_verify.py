@@ -118,10 +118,15 @@ def test_files_and_tensors_that_went_or_came_are_named(out):
 def test_a_file_cut_short_or_replaced_is_named(out):
     first, second = sorted(out.glob("*.safetensors"))
     size = first.stat().st_size
-    first.write_bytes(first.read_bytes()[:-2])
-    assert told(out) == [
-        f"error[E2118]: {first.name} has {size - 2:,} bytes, and had {size:,} when it was written"
-    ]
+    whole = first.read_bytes()
+    for data in (whole[:-2], whole + b"more"):
+        first.write_bytes(data)
+        said = [
+            f"error[E2118]: {first.name} has {len(data):,} bytes, and had {size:,} when it was "
+            "written"
+        ]
+        assert told(out) == said
+        assert told(first) == said
     shutil.copy(second, first)
     assert any(line.startswith("error[E2118]") for line in told(out))
 
