@@ -123,6 +123,24 @@ def test_every_command_on_recipes_takes_leave(tmp_path, monkeypatch, capfd, word
     assert main(["inspect", "a", "--allow-pickle"]) == 0
 
 
+def test_what_was_made_of_pickles_is_computed_again_with_leave(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    pickled(tmp_path / "a", tensors())
+    run(tmp_path, 'model a = "a"\noutput "out" = a\n')
+    capfd.readouterr()
+    assert main(["verify", "out", "--rebuild", "all"]) == 1
+    assert capfd.readouterr().err == (
+        "error[E0606]: `a` holds pytorch_model.bin, and no safetensors weights\n"
+        " --> recipe of out:1:11\n"
+        "  |\n"
+        '1 | model a = "a"\n'
+        "  |           ^^^ not safetensors\n"
+        "help: allow it to be read, as tensors alone: `--allow-pickle`\n"
+    )
+    assert main(["verify", "out", "--rebuild", "all", "--allow-pickle"]) == 0
+    assert "21 tensors computed again: all as it was written" in capfd.readouterr().out
+
+
 class Wicked:
     def __reduce__(self):
         return (print, ("code of a file has run",))

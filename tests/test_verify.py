@@ -288,7 +288,10 @@ def test_what_is_computed_again_keeps_to_the_memory_given(whole, capfd):
 
 def test_options_that_ask_for_nothing_are_told(out, capfd):
     assert run_verify(capfd, out, "--folder", ".")[0] == 2
-    assert run_verify(capfd, out, "--memory", "1GiB")[0] == 2
+    for words in (("--memory", "1GiB"), ("--allow-pickle",)):
+        assert run_verify(capfd, out, *words)[0::2] == (2, [
+            f"error[E1012]: `mergelang verify`: `{words[0]}` goes with --rebuild"
+        ])  # fmt: skip
     assert run_verify(capfd, out, "--rebuild", "some")[2] == [
         "error[E1007]: `some` is not a number of tensors"
     ]
