@@ -113,7 +113,7 @@ def test_without_leave_nothing_is_read_and_the_command_that_converts_works(
     assert main(["convert", "a", "-o", "b"]) == 1
 
 
-@pytest.mark.parametrize("words", [["check"], ["plan"], ["run"], ["graph"]])
+@pytest.mark.parametrize("words", [["check"], ["plan"], ["lock"], ["run"], ["graph"]])
 def test_every_command_on_recipes_takes_leave(tmp_path, monkeypatch, capfd, words):
     monkeypatch.chdir(tmp_path)
     pickled(tmp_path / "a", tensors())

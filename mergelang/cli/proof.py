@@ -28,6 +28,7 @@ def register() -> None:
                  help="takes this source as it is now; may be repeated"),
         argument("--device", metavar="NAME", type=parse_device, default="cpu",
                  help="where its runs compute: cpu (the default), cuda, cuda:N or torch"),
+        ALLOW_PICKLE,
     )(lock)  # fmt: skip
     command(
         MADE,
@@ -62,7 +63,8 @@ def lock(options: Any) -> None:
     from mergelang.api import changed, load, write_lock
     from mergelang.cli import progress, show
 
-    recipe = load(options.recipe, dict(options.settings)).on(options.device)
+    settings, pickled = dict(options.settings), options.allow_pickle
+    recipe = load(options.recipe, settings, allow_pickle=pickled).on(options.device)
     written, binding = write_lock(recipe, options.update)
     show.diagnostics(binding.program.warnings)
     told = changed(binding)
