@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mergelang.check.expressions import Expressions
 from mergelang.check.modules import Modules
-from mergelang.check.outputs import check_output, check_outputs
+from mergelang.check.outputs import Spares, check_output, check_outputs
 from mergelang.check.params import check_param, check_settings
 from mergelang.check.program import Destination, Parameter, Program, Term
 from mergelang.check.report import Report
@@ -73,7 +73,7 @@ def check(
     source: Source, *, folder: Path, settings: Mapping[str, Any] | None = None,
     sources: bool = True, places: bool = True, used: Mapping[str, str] | None = None,
     reached: bool = False, pins: Mapping[str, str] | None = None,
-    allow_pickle: bool = False,
+    allow_pickle: bool = False, spares: Spares = lambda output, checkpoints: False,
 ) -> Program:  # fmt: skip
     """The typed program of a recipe.
 
@@ -86,7 +86,8 @@ def check(
 
     A source on the Hub that cannot be reached is a warning, and its tensors are not known; an error
     if it has to be `reached`. `pins` are commits for revisions there, by `org/name@revision`.
-    With `allow_pickle` weights that only torch can read are read by it.
+    With `allow_pickle` weights that only torch can read are read by it. `spares` as for
+    `check_outputs`.
 
     Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
     else the warnings are the program's `diagnostics`.
@@ -100,7 +101,7 @@ def check(
     if sources:
         shared.report.extend(check_windows(recipe.outputs, shared.checkpoints))
     if sources and places:
-        shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
+        shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints, spares))
         shared.vocabularies.report(shared.report, (each.term for each in recipe.outputs))
     shared.usage.warn(shared.report)
     shared.report.extend(broken_packages())
