@@ -33,8 +33,9 @@ right:  let x = mean(small, large, missing: from(large))
         ),
         explain="""\
 Tensors of different shapes cannot be merged. Often the vocabulary of one model was extended; then
-the embeddings differ. The call may say whose tensors to take. The config says how large the
-vocabulary is, so take it from the same model: from the first input, or with `config:`.
+the embeddings differ. The call may say whose tensors to take. The config of the result says how
+many rows they have; all else in it, and the other files, come from the first input, or from the
+model that `config:` names.
 
 wrong:  let x = mean(chat, wide)
 
