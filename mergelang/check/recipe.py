@@ -13,6 +13,7 @@ from mergelang.check.params import check_param, check_settings
 from mergelang.check.program import Destination, Parameter, Program, Term
 from mergelang.check.report import Report
 from mergelang.check.scope import NAMING, Scope
+from mergelang.check.shapes import check_shapes
 from mergelang.check.tensors import Comparisons
 from mergelang.check.terms import Terms
 from mergelang.check.usage import Usage
@@ -100,6 +101,7 @@ def check(
     recipe.check()
     if sources:
         shared.report.extend(check_windows(recipe.outputs, shared.checkpoints))
+        shared.report.extend(check_shapes(recipe.outputs, shared.checkpoints))
     if sources and places:
         shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints, spares))
         shared.vocabularies.report(shared.report, (each.term for each in recipe.outputs))

@@ -115,4 +115,21 @@ wrong:  model gpt = "gpt.safetensors"
 right:  let x = stack(a, b)
 """,
     ),
+    "W0701": Kind(
+        "the config comes from `{donor}`, where {name} has another shape than in the result{more}",
+        label="may not be loaded",
+        help=(
+            "take it from where they are taken: `config: from({giver})`",
+            "take it from where they are taken, with `config: from(x)` in a call{several}",
+        ),
+        explain="""\
+A config says how wide the layers of a model are, and how many heads they have. Where tensors of
+other shapes than those of its donor are taken, it says what is not so, and the model cannot be
+loaded. Of tables of tokens it says the right number of rows in any case.
+
+wrong:  output "out" = mean(chat, broad, mismatch: from(broad))
+
+right:  output "out" = mean(chat, broad, mismatch: from(broad), config: from(broad))
+""",
+    ),
 }
