@@ -10,8 +10,11 @@ from mergelang.garbage import uncollected
 from mergelang.source import Source
 
 if TYPE_CHECKING:
+    from mergelang.check.outputs import Spares
     from mergelang.check.program import Destination, Program
     from mergelang.graph.node import Graph
+    from mergelang.models.checkpoint import Checkpoint
+    from mergelang.models.reference import Reference
     from mergelang.plan.origin import Parent
     from mergelang.plan.plan import Plan
     from mergelang.record.binding import Binding
@@ -67,6 +70,13 @@ class Recipe:
         A model on the Hub that cannot be reached is a warning, unless it has to be `reached`. It is
         taken at the commit that the lock has, but for the sources that are `moving`.
         """
+        return self._check(self._stands, sources=sources, reached=reached, moving=moving)
+
+    def _check(
+        self, spares: "Spares", *, sources: bool = True, reached: bool = False,
+        moving: Collection[str] = (),
+    ) -> "Program":  # fmt: skip
+        """The checked program, for a run that writes nothing to the outputs that it `spares`."""
         from mergelang.check import check
         from mergelang.run.device import open_device
 
@@ -75,11 +85,24 @@ class Recipe:
             program = check(
                 self.source, folder=self.folder, settings=self.settings, sources=sources,
                 reached=reached, pins=self._pinned(moving), allow_pickle=self.allow_pickle,
+                spares=spares,
             )  # fmt: skip
         found = (*self.notes, *program.diagnostics)
         return replace(
             program, diagnostics=found, device=self.device, arith=device and device.arith
         )
+
+    def _stands(
+        self, output: "Destination", checkpoints: "Mapping[Reference, Checkpoint]"
+    ) -> bool:
+        """Whether an output lies there as a run of these sources would write it."""
+        from mergelang.record.current import is_current
+
+        try:
+            program = self.check(sources=False)
+        except RecipeError:
+            return False
+        return is_current(replace(program, checkpoints=checkpoints), output)
 
     def _pinned(self, moving: Collection[str]) -> Mapping[str, str]:
         """The commits that the lock has of revisions on the Hub, and those of `pins`."""
@@ -117,10 +140,19 @@ class Recipe:
         from mergelang.check import check_outputs
         from mergelang.graph import build
 
-        program = self.check(reached=True)
+        stands = (lambda *_: False) if fresh else self._stands
+
+        def spares(
+            output: "Destination", checkpoints: "Mapping[Reference, Checkpoint]"
+        ) -> bool:
+            if into is not None or (outputs and output.text not in outputs):
+                return True
+            return stands(output, checkpoints)
+
+        program = self._check(spares, reached=True)
         chosen = _choose(program, outputs, into)
         if into is not None:
-            problems = check_outputs(chosen, program.checkpoints)
+            problems = check_outputs(chosen, program.checkpoints, stands)
             if problems:
                 raise RecipeError(problems)
         with uncollected():

@@ -127,6 +127,10 @@ def write_zoo(folder: Path) -> Path:
         write_model(folder / name)
     write_model(folder / "deep", layers=8)
     write_model(folder / "wide", vocabulary=40)
+    layer = "model.layers.{}.mlp.{}_proj.weight"
+    broad = {layer.format(i, part): (24, 8) for i in range(4) for part in ("up", "gate")}
+    broad |= {layer.format(i, "down"): (8, 24) for i in range(4)}
+    write_model(folder / "broad", vocabulary=40, extra=broad, intermediate_size=24)
     write_model(folder / "more", extra={"extra.one": (8,), "extra.two": (8,)})
     write_model(folder / "headless", lack=("lm_head.weight",))
     counter = {"model.counter": (3,)}

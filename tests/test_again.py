@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import mergelang
+from mergelang.cli.app import main
 from mergelang.ops import registry
 from mergelang.ops.registry import operators
 from mergelang.run import events
@@ -118,6 +119,39 @@ def test_the_same_recipe_in_another_folder_is_of_other_models(folder):
     run(other)
     assert other.up_to_date() and not one.up_to_date()
     assert same_as_fresh(folder, other)
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "--dry-run"], ["run", "--frozen"], ["plan"], ["check"]]
+)
+def test_a_file_of_others_is_in_the_way_of_what_is_written_alone(folder, words, capfd):
+    """All commands say the same of it."""
+    write(folder).run()
+    (folder / "out" / "stray").write_text("mine")
+    before = left(folder / "out")
+    assert main([*words, str(folder / "x.merge")]) == 0
+    assert "E0811" not in capfd.readouterr().err
+    if words[0] == "run":
+        assert main([*words, str(folder / "x.merge"), "--fresh"]) == 1
+        assert "error[E0811]: `out` holds files that mergelang did not write: `stray`" in (
+            capfd.readouterr().err
+        )
+    write(folder, t="0.4")
+    assert main([*words, str(folder / "x.merge")]) == 1
+    assert "error[E0811]" in capfd.readouterr().err
+    assert left(folder / "out") == before
+
+
+def test_a_file_of_others_is_no_matter_where_a_run_does_not_write(folder):
+    write(folder).run()
+    (folder / "out" / "stray").write_text("mine")
+    recipe = write(folder, t="0.4")
+    (folder / "x.merge").write_text(recipe.source.text + 'output "one" = a\n')
+    both = mergelang.load(folder / "x.merge")
+    assert [each.current for each in both.plan(["one"]).outputs] == [False]
+    assert not recipe.plan(into=folder / "other").outputs[0].current
+    with pytest.raises(mergelang.RecipeError, match="E0811"):
+        both.plan()
 
 
 def test_a_recipe_written_otherwise_is_up_to_date_and_is_known_from_then_on(folder):

@@ -61,6 +61,7 @@ def told(folder, code, example, declared=""):
     if SCHEDULE.match(text):
         text = f"let shown = linear(a {{ weight: {text.split('      #')[0]} }}, b)"
     declared_too = {"t5": "t5", "other": "t5"} if "t5" in text else {}
+    declared_too |= {"broad": "broad"} if "broad" in text else {}
     given = set(re.findall(r"^(?:model|let|param) (\w+)", text, re.MULTILINE))
     head = [f'model {each} = "{each}"' for each in MODELS if each not in given]
     head += [f'model {each} = "{path}"' for each, path in declared_too.items()]

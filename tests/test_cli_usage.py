@@ -3,6 +3,7 @@
 import pytest
 
 from mergelang.cli.app import main
+from mergelang.cli.command import COMMANDS
 from tests.checkpoints import write_model
 
 RECIPE = """\
@@ -61,9 +62,29 @@ help: leave one of them out
 error[E1007]: `2` is not a share
 help: write it like `0.95` or `95%`
 """,
+    "extract-lora a --base a -o b --rank 0": """\
+error[E1007]: `0` is not a rank
+help: write it like `--rank 16`
+""",
+    "extract-lora a --base a -o b --rank abc": """\
+error[E1007]: `abc` is not a rank
+help: write it like `--rank 16`
+""",
+    "stats a --data texts --kind gram -o b --length 0": """\
+error[E1007]: `0` is not a number of tokens
+help: write it like `--length 512`
+""",
+    "stats a --data texts --kind gram -o b --limit none": """\
+error[E1007]: `none` is not a number of texts
+help: write it like `--limit 100`
+""",
     "check": """\
 error[E1012]: `mergelang check`: the following arguments are required: RECIPE
 help: `mergelang check --help` shows how it is called
+""",
+    "run": """\
+error[E1012]: `mergelang run`: the following arguments are required: RECIPE
+help: `mergelang run --help` shows how it is called
 """,
     "run mix.merge out/one -o": """\
 error[E1012]: `mergelang run`: argument -o: expected one argument
@@ -152,6 +173,21 @@ def test_a_wrong_command_line_is_told_what_is_wrong_and_what_to_write(words, fol
     assert capfd.readouterr() == ("", CASES[words])
     assert code == 2
     assert sorted(folder.rglob("*")) == before
+
+
+NEEDY = [name for name in COMMANDS if name not in ("ops", "explain", "tui")]
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_nothing_is_called_required_that_may_be_left_out(name, capfd):
+    assert main([name]) == 2
+    said = capfd.readouterr().err.splitlines()[0].partition(" are required: ")[2].split(", ")
+    optional = {
+        facts.get("metavar", names[0]) for names, facts in COMMANDS[name].arguments
+        if facts.get("nargs") in ("?", "*")
+    }  # fmt: skip
+    assert said != [""]
+    assert optional.isdisjoint(said)
 
 
 def test_formats_that_contradict_each_other_are_an_error(capfd):

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 import mergelang
 from mergelang.errors import InputError
-from tests.checkpoints import llama_config, write_model
+from tests.checkpoints import llama_config, llama_shapes, write_model, write_tensors
 from tests.interpret import read_tensors
 
 TOKENIZER = {"a": b'{"version": "a"}', "b": b'{"version": "b"}'}
@@ -94,6 +94,76 @@ def test_config_and_files_come_from_the_donor(folder, expression, donor):
     assert (out / "chat_template.jinja").read_text() == f"template of {donor}"
     assert (out / "generation_config.json").exists()
     assert not (out / "notes.txt").exists()
+
+
+@pytest.fixture
+def tables(tmp_path) -> Path:
+    """Models whose tables of tokens differ: `u` has a head, `w` has more rows, the head of `t` is
+    its embedding, and so is that of `c`, which has stored it; `p` and `q` have rows of which their
+    configs say nothing."""
+    kinds = {
+        "u": {}, "w": {"vocabulary": 40}, "p": {"vocab_size": 30},
+        "q": {"vocabulary": 40, "vocab_size": 30}, "c": {"tie_word_embeddings": True},
+        "t": {"lack": ["lm_head.weight"], "tie_word_embeddings": True},
+    }  # fmt: skip
+    for seed, (name, facts) in enumerate(kinds.items()):
+        write_model(tmp_path / name, seed=seed, **facts)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows", "said", "tied", "head"),
+    [
+        ("mean(u, w, mismatch: from(w))", 40, 40, False, True),
+        ("mean(w, u, mismatch: from(u))", 32, 32, False, True),
+        ("ties(w, base: u, mismatch: from(w))", 40, 40, False, True),
+        ("mean(u, w, mismatch: from(w))[..2]", 40, 40, False, True),
+        ("match { @attn => u, _ => w }", 40, 40, False, True),
+        ("mean(p, q, mismatch: from(q))", 40, 30, False, True),
+        ("mean(p, p)", 32, 30, False, True),
+        ("mean(u, t, missing: skip)", 32, 32, True, False),
+        ("mean(t, u, missing: skip)", 32, 32, True, False),
+        ("mean(u, t, missing: from(u))", 32, 32, False, True),
+        ("mean(t, u, missing: from(u))", 32, 32, False, True),
+        ("mean(u, u, config: from(t))", 32, 32, False, True),
+        ("match { @attn => t, _ => u }", 32, 32, False, True),
+        ("stack(t[..2], u[2..])", 32, 32, False, True),
+        ("stack(u[..2], t[2..])", 32, 32, True, False),
+        ("mean(t, c, missing: from(c))", 32, 32, True, True),
+        ("mean(mean(u, t, missing: skip), t)", 32, 32, True, False),
+    ],
+)
+def test_the_config_says_what_the_tables_of_tokens_are(
+    tables, expression, rows, said, tied, head
+):
+    """The number of their rows, where that was so of its donor; and whether the head is one."""
+    names = "".join(f'model {name} = "{name}"\n' for name in "uwpqct")
+    (tables / "x.merge").write_text(f'{names}output "out" = {expression}\n')
+    plan = mergelang.load(tables / "x.merge").plan()
+    shapes = {task.name: task.type.shape for task in plan.outputs[0].tasks}
+    assert shapes["model.embed_tokens.weight"] == (rows, 8)
+    assert shapes.get("lm_head.weight") == ((rows, 8) if head else None)
+    found = json.loads(plan.outputs[0].documents["config.json"])
+    assert (found["vocab_size"], found["tie_word_embeddings"]) == (said, tied)
+
+
+def test_nested_configs_say_it_too(tmp_path):
+    for name, tied in (("u", False), ("t", True)):
+        shapes = {f"language_model.{each}": shape for each, shape in llama_shapes().items()}
+        if tied:
+            del shapes["language_model.lm_head.weight"]
+        path = write_model(tmp_path / name)
+        write_tensors(path / "model.safetensors", shapes, dict.fromkeys(shapes, "BF16"))
+        text = llama_config() | {"tie_word_embeddings": tied}
+        facts = {"text_config": text, "vision_config": {"depth": 1}, "tie_word_embeddings": tied}
+        (path / "config.json").write_text(json.dumps(facts))
+    (tmp_path / "x.merge").write_text(
+        'model u = "u"\nmodel t = "t"\noutput "out" = mean(u, t, missing: skip)\n'
+    )
+    plan = mergelang.load(tmp_path / "x.merge").plan()
+    found = json.loads(plan.outputs[0].documents["config.json"])
+    assert found["tie_word_embeddings"] and found["text_config"]["tie_word_embeddings"]
+    assert found["vision_config"] == {"depth": 1}
 
 
 @pytest.mark.parametrize(

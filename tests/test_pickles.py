@@ -113,7 +113,7 @@ def test_without_leave_nothing_is_read_and_the_command_that_converts_works(
     assert main(["convert", "a", "-o", "b"]) == 1
 
 
-@pytest.mark.parametrize("words", [["check"], ["plan"], ["run"], ["graph"]])
+@pytest.mark.parametrize("words", [["check"], ["plan"], ["lock"], ["run"], ["graph"]])
 def test_every_command_on_recipes_takes_leave(tmp_path, monkeypatch, capfd, words):
     monkeypatch.chdir(tmp_path)
     pickled(tmp_path / "a", tensors())
@@ -121,6 +121,24 @@ def test_every_command_on_recipes_takes_leave(tmp_path, monkeypatch, capfd, word
     assert main([*words, "x.merge"]) == 1
     assert main([*words, "x.merge", "--allow-pickle"]) == 0
     assert main(["inspect", "a", "--allow-pickle"]) == 0
+
+
+def test_what_was_made_of_pickles_is_computed_again_with_leave(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    pickled(tmp_path / "a", tensors())
+    run(tmp_path, 'model a = "a"\noutput "out" = a\n')
+    capfd.readouterr()
+    assert main(["verify", "out", "--rebuild", "all"]) == 1
+    assert capfd.readouterr().err == (
+        "error[E0606]: `a` holds pytorch_model.bin, and no safetensors weights\n"
+        " --> recipe of out:1:11\n"
+        "  |\n"
+        '1 | model a = "a"\n'
+        "  |           ^^^ not safetensors\n"
+        "help: allow it to be read, as tensors alone: `--allow-pickle`\n"
+    )
+    assert main(["verify", "out", "--rebuild", "all", "--allow-pickle"]) == 0
+    assert "21 tensors computed again: all as it was written" in capfd.readouterr().out
 
 
 class Wicked:

@@ -23,9 +23,9 @@ def tiny(folder: Path, seed: int, kind: str = "Llama", **changes: object) -> Non
     """A small random model of 4 layers, saved as transformers saves it."""
     torch.manual_seed(seed)
     config = getattr(transformers, f"{kind}Config")(
-        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
+        **{"vocab_size": 64} | changes, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-        initializer_range=0.2, **changes,
+        initializer_range=0.2,
     )  # fmt: skip
     model = getattr(transformers, f"{kind}ForCausalLM")(config)
     model.to(torch.bfloat16 if changes.get("dtype") == "bfloat16" else torch.float32)
@@ -99,6 +99,26 @@ def test_tied_embeddings_stay_tied(tmp_path):
     assert model.lm_head.weight is model.model.embed_tokens.weight
     embeddings = [read_tensors(tmp_path / n)["model.embed_tokens.weight"] for n in ("a", "b")]
     assert torch.allclose(model.lm_head.weight, (embeddings[0] + embeddings[1]) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows", "own"),
+    [
+        ("mean(a, wide, mismatch: from(wide))", 80, True),
+        ("mean(a, tied, missing: skip)", 64, False),
+        ("mean(tied, a, missing: from(a))", 64, True),
+    ],
+)
+def test_tables_that_are_not_the_donors_are_loaded_as_they_are(tmp_path, expression, rows, own):
+    tiny(tmp_path / "a", 0)
+    tiny(tmp_path / "wide", 1, vocab_size=80)
+    tiny(tmp_path / "tied", 2, tie_word_embeddings=True)
+    run(tmp_path, expression)
+    model = load(tmp_path / "out")
+    written = read_tensors(tmp_path / "out")
+    table = "lm_head.weight" if own else "model.embed_tokens.weight"
+    assert torch.equal(model.lm_head.weight.detach(), written[table])
+    assert model.lm_head.weight.shape[0] == model.config.vocab_size == rows
 
 
 @pytest.mark.parametrize("kind", ["Llama", "Mistral"])

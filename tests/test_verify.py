@@ -118,10 +118,15 @@ def test_files_and_tensors_that_went_or_came_are_named(out):
 def test_a_file_cut_short_or_replaced_is_named(out):
     first, second = sorted(out.glob("*.safetensors"))
     size = first.stat().st_size
-    first.write_bytes(first.read_bytes()[:-2])
-    assert told(out) == [
-        f"error[E2118]: {first.name} has {size - 2:,} bytes, and had {size:,} when it was written"
-    ]
+    whole = first.read_bytes()
+    for data in (whole[:-2], whole + b"more"):
+        first.write_bytes(data)
+        said = [
+            f"error[E2118]: {first.name} has {len(data):,} bytes, and had {size:,} when it was "
+            "written"
+        ]
+        assert told(out) == said
+        assert told(first) == said
     shutil.copy(second, first)
     assert any(line.startswith("error[E2118]") for line in told(out))
 
@@ -283,7 +288,10 @@ def test_what_is_computed_again_keeps_to_the_memory_given(whole, capfd):
 
 def test_options_that_ask_for_nothing_are_told(out, capfd):
     assert run_verify(capfd, out, "--folder", ".")[0] == 2
-    assert run_verify(capfd, out, "--memory", "1GiB")[0] == 2
+    for words in (("--memory", "1GiB"), ("--allow-pickle",)):
+        assert run_verify(capfd, out, *words)[0::2] == (2, [
+            f"error[E1012]: `mergelang verify`: `{words[0]}` goes with --rebuild"
+        ])  # fmt: skip
     assert run_verify(capfd, out, "--rebuild", "some")[2] == [
         "error[E1007]: `some` is not a number of tensors"
     ]

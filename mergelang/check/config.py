@@ -1,4 +1,4 @@
-"""The config of a model expression: its donor's, changed as its layouts say."""
+"""The config of a model expression: its donor's, changed as its layouts and its tables say."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,9 @@ from mergelang.models import config as edits
 from mergelang.models.attention import spelled_out
 from mergelang.models.checkpoint import Checkpoint
 from mergelang.models.reference import Reference
+from mergelang.models.vocabulary import is_embedding, is_head, vocabulary_of
 from mergelang.ops.layout import Pick
-from mergelang.tensors import Layering
+from mergelang.tensors import Inventory, Layering
 
 Checkpoints = Mapping[Reference, Checkpoint]
 
@@ -58,8 +59,15 @@ def _config_of(term: Term, checkpoints: Checkpoints) -> dict[str, Any] | None:
     if donor is None:
         return checkpoints[term.options["reference"]].config
     config = config_of(donor, checkpoints)
-    if config is None or term.layout is None:
-        return config
+    if config is None:
+        return None
+    if term.layout is not None:
+        config = _arranged(term, config, checkpoints)
+    return _with_tables(term, config, checkpoints)
+
+
+def _arranged(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> dict[str, Any]:
+    """The config of the donor, changed as a layout says."""
     for edit, arguments in term.layout.config:
         try:
             config = getattr(edits, edit)(config, **arguments)
@@ -69,6 +77,43 @@ def _config_of(term: Term, checkpoints: Checkpoints) -> dict[str, Any] | None:
         for tower in term.inventory.layering.towers:
             config = _listed(term, tower, config, checkpoints)
     return config
+
+
+def _with_tables(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> dict[str, Any]:
+    """The config of a term whose tables of tokens are not its donor's: with the rows that they all
+    have, and with the head as the embedding where none is left, or as its own where one has come.
+
+    A number of rows that was not the donor's own stays as it is.
+    """
+    donor = donor_of(term)
+    mine, theirs = term.inventory, donor.inventory
+    if mine is None or theirs is None or mine.tensors == theirs.tensors:
+        return config
+    known = vocabulary_of(theirs, config_of(donor, checkpoints), None, "")
+    tables = [
+        name for name in (known.tensors if known else ())
+        if name in mine and len(mine[name].shape) == len(theirs[name].shape)
+    ]  # fmt: skip
+    rows = {mine[name].shape[theirs[name].shape.index(known.rows)] for name in tables}
+    if len(rows) == 1:
+        config = edits.with_vocabulary(config, rows.pop(), known.rows, {})
+    has = _has_head(mine)
+    if has == _has_head(theirs) or not any(map(is_embedding, tables)):
+        return config
+    said = _of_head(term, checkpoints) if has else {}
+    return config if said.get(edits.TIED) else edits.with_tied(config, not has)
+
+
+def _has_head(inventory: Inventory) -> bool:
+    return any(is_head(name) and len(kind.shape) == 2 for name, kind in inventory.tensors.items())
+
+
+def _of_head(term: Term, checkpoints: Checkpoints) -> Mapping[str, Any]:
+    """The config of the model that gives a term its head, which may be its embedding, stored."""
+    for each in (term.policy.get("missing"), *term.inputs):
+        if isinstance(each, Term) and _has_head(each.inventory):
+            return checkpoints[source_of(each).options["reference"]].config or {}
+    return {}
 
 
 def _listed(

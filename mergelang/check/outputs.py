@@ -1,7 +1,7 @@
 """`output` statements: their options, and whether their folders may be written."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,14 +165,25 @@ def _size(expr: ast.Expr, expressions: Expressions) -> int | None:
     return None
 
 
+Spares = Callable[[Destination, Mapping[Reference, Checkpoint]], bool]
+"""Whether nothing would be written to an output, of a recipe with these sources."""
+
+
 def check_outputs(
-    outputs: Sequence[Destination], checkpoints: Mapping[Reference, Checkpoint]
-) -> list[Diagnostic]:
-    """Where outputs would overwrite each other, an input, or what is not ours. Reads folders."""
+    outputs: Sequence[Destination], checkpoints: Mapping[Reference, Checkpoint],
+    spares: Spares = lambda output, checkpoints: False,
+) -> list[Diagnostic]:  # fmt: skip
+    """Where outputs would overwrite each other, an input, or what is not ours. Reads folders.
+
+    Of a folder that it `spares`, what lies there besides is no matter.
+    """
     found = list(_collisions(outputs))
     for output in outputs:
         try:
-            found += list(_inputs(output, checkpoints)) or _foreign(output)
+            found += list(_inputs(output, checkpoints)) or [
+                each for each in _foreign(output)
+                if each.code != "E0811" or not spares(output, checkpoints)
+            ]  # fmt: skip
         except OSError as error:
             facts = {"path": output.text, "reason": (error.strerror or str(error)).lower()}
             found.append(Diagnostic("E0604", output.span, facts))

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from mergelang.check.expressions import Expressions
 from mergelang.check.modules import Modules
-from mergelang.check.outputs import check_output, check_outputs
+from mergelang.check.outputs import Spares, check_output, check_outputs
 from mergelang.check.params import check_param, check_settings
 from mergelang.check.program import Destination, Parameter, Program, Term
 from mergelang.check.report import Report
 from mergelang.check.scope import NAMING, Scope
+from mergelang.check.shapes import check_shapes
 from mergelang.check.tensors import Comparisons
 from mergelang.check.terms import Terms
 from mergelang.check.usage import Usage
@@ -76,7 +77,7 @@ def check(
     source: Source, *, folder: Path, settings: Mapping[str, Any] | None = None,
     sources: bool = True, places: bool = True, used: Mapping[str, str] | None = None,
     reached: bool = False, pins: Mapping[str, str] | None = None,
-    allow_pickle: bool = False,
+    allow_pickle: bool = False, spares: Spares = lambda output, checkpoints: False,
 ) -> Program:  # fmt: skip
     """The typed program of a recipe.
 
@@ -89,7 +90,8 @@ def check(
 
     A source on the Hub that cannot be reached is a warning, and its tensors are not known; an error
     if it has to be `reached`. `pins` are commits for revisions there, by `org/name@revision`.
-    With `allow_pickle` weights that only torch can read are read by it.
+    With `allow_pickle` weights that only torch can read are read by it. `spares` as for
+    `check_outputs`.
 
     Raises RecipeError with everything that is wrong, warnings included, in the order of the text;
     else the warnings are the program's `diagnostics`.
@@ -102,8 +104,9 @@ def check(
     recipe.check()
     if sources:
         shared.report.extend(check_windows(recipe.outputs, shared.checkpoints))
+        shared.report.extend(check_shapes(recipe.outputs, shared.checkpoints))
     if sources and places:
-        shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints))
+        shared.report.extend(check_outputs(recipe.outputs, shared.checkpoints, spares))
         shared.vocabularies.report(shared.report, (each.term for each in recipe.outputs))
     shared.usage.warn(shared.report)
     shared.report.extend(broken_packages())

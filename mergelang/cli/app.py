@@ -145,7 +145,7 @@ def _show_plan(planned: Any, as_json: bool) -> None:
 @command(
     RECIPE, OUTPUTS, INTO, SETTINGS,
     MEMORY,
-    argument("--threads", metavar="N", type=parse_count,
+    argument("--threads", metavar="N", type=parse_count("number of threads", "--threads 2"),
              help="default: the usable cores; with a device at most 8"),
     argument("--device", metavar="NAME", type=parse_device, default="cpu",
              help="where to compute: cpu (the default), cuda or cuda:N for a card (what CUDA takes "
@@ -245,7 +245,8 @@ def convert(options: Any) -> None:
     argument("model", metavar="MODEL", help="what the adapter shall make: a folder or hf:org/name"),
     argument("--base", metavar="MODEL", required=True, help="what it is added to"),
     argument("-o", dest="into", metavar="DIR", type=Path, required=True, help="the new folder"),
-    argument("--rank", metavar="N", type=parse_count, help="the rank of every matrix"),
+    argument("--rank", metavar="N", type=parse_count("rank", "--rank 16"),
+             help="the rank of every matrix"),
     argument("--energy", metavar="SHARE", type=parse_share,
              help="for each matrix the least rank with this share of its squares: 0.95"),
     ALLOW_PICKLE, JSON,
@@ -266,9 +267,10 @@ def extract_command(options: Any) -> None:
              help="for the operator fisher, or for regmean"),
     argument("-o", dest="into", metavar="FILE", type=Path, required=True,
              help="the .safetensors file to write"),
-    argument("--length", metavar="N", type=parse_count, default=512,
-             help="tokens of a text that count at most (default: 512)"),
-    argument("--limit", metavar="N", type=parse_count, help="uses the first N texts"),
+    argument("--length", metavar="N", type=parse_count("number of tokens", "--length 512"),
+             default=512, help="tokens of a text that count at most (default: 512)"),
+    argument("--limit", metavar="N", type=parse_count("number of texts", "--limit 100"),
+             help="uses the first N texts"),
 )  # fmt: skip
 def stats(options: Any) -> None:
     """Computes statistics of data on a model, for fisher and regmean."""

@@ -1,6 +1,7 @@
 """What several commands take, and values of options: sizes, counts and settings."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mergelang.cli.command import argument
@@ -21,11 +22,15 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def parse_count(text: str) -> int:
-    """A whole number from 1 on."""
-    if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
-        raise UsageError("E1007", text=text, what="number of threads", example="`--threads 2`")
-    return int(text)
+def parse_count(what: str, example: str) -> Callable[[str], int]:
+    """What reads a whole number from 1 on, and says what it is not and how it is written."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"0*[1-9]\d{0,5}", text.strip()):
+            raise UsageError("E1007", text=text, what=what, example=f"`{example}`")
+        return int(text)
+
+    return parse
 
 
 def parse_how_many(text: str) -> int:
@@ -78,8 +83,10 @@ def parse_port(text: str) -> int:
 
 RECIPE = argument("recipe", metavar="RECIPE", type=Path, help="a .merge file, or one of mergekit")
 OUTPUTS = argument(
-    "outputs", metavar="OUTPUT", nargs="*", help="as the recipe names it; all by default"
-)
+    # Without a default argparse holds it for required, and says so beside one that is.
+    "outputs", metavar="OUTPUT", nargs="*", default=[],
+    help="as the recipe names it; all by default",
+)  # fmt: skip
 SETTINGS = argument(
     "--set", dest="settings", metavar="NAME=VALUE", action="append", type=parse_setting,
     default=[], help="sets a param; may be repeated",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.cli.arguments import (
+    ALLOW_PICKLE,
     JSON,
     MEMORY,
     RECIPE,
@@ -27,6 +28,7 @@ def register() -> None:
                  help="takes this source as it is now; may be repeated"),
         argument("--device", metavar="NAME", type=parse_device, default="cpu",
                  help="where its runs compute: cpu (the default), cuda, cuda:N or torch"),
+        ALLOW_PICKLE,
     )(lock)  # fmt: skip
     command(
         MADE,
@@ -46,6 +48,7 @@ def register() -> None:
         argument("--folder", metavar="DIR", type=Path,
                  help="where the recipe's paths start (default: found from its output)"),
         MEMORY,
+        ALLOW_PICKLE,
         JSON,
     )(verify)  # fmt: skip
     command(
@@ -60,7 +63,8 @@ def lock(options: Any) -> None:
     from mergelang.api import changed, load, write_lock
     from mergelang.cli import progress, show
 
-    recipe = load(options.recipe, dict(options.settings)).on(options.device)
+    settings, pickled = dict(options.settings), options.allow_pickle
+    recipe = load(options.recipe, settings, allow_pickle=pickled).on(options.device)
     written, binding = write_lock(recipe, options.update)
     show.diagnostics(binding.program.warnings)
     told = changed(binding)
@@ -127,9 +131,11 @@ def verify(options: Any) -> int:
     if options.folder is not None and not wants_sources:
         message = "`--folder` goes with --parents or --rebuild"
         raise UsageError("E1012", command="mergelang verify", message=message)
-    if options.memory is not None and options.rebuild is None:
-        message = "`--memory` goes with --rebuild"
-        raise UsageError("E1012", command="mergelang verify", message=message)
+    for name, given in (("--memory", options.memory is not None),
+                        ("--allow-pickle", options.allow_pickle)):  # fmt: skip
+        if given and options.rebuild is None:
+            message = f"`{name}` goes with --rebuild"
+            raise UsageError("E1012", command="mergelang verify", message=message)
     with counting("bytes") as say:
         found = look(options.path, str(options.path), say)
     problems = list(found.problems)
@@ -153,7 +159,7 @@ def verify(options: Any) -> int:
         with counting("tensors") as say:
             names, wrong = rebuild(
                 options.path, str(options.path), options.rebuild, options.folder, say,
-                options.memory,
+                options.memory, options.allow_pickle,
             )
         facts["rebuilt"] = names
         said.append(show.counted(len(names), "tensor") + " computed again")

@@ -144,6 +144,19 @@ def _renumbered(value: Any, ids: Mapping[int, int]) -> Any:
     return ids.get(value, value) if isinstance(value, int) else value
 
 
+TIED = "tie_word_embeddings"
+
+
+def with_tied(config: Config, tied: bool) -> Config:
+    """Of a model whose head is its embedding, or is not: said at the top, and wherever a nested
+    config speaks of a vocabulary."""
+    inside = {
+        key: with_tied(value, tied) for key, value in config.items()
+        if isinstance(value, dict) and "vocab_size" in value
+    }  # fmt: skip
+    return {**config, **inside, TIED: tied}
+
+
 def alone(config: Config, kind: str, tied: bool) -> Config:
     """Of a text model inside another that of it alone, a `kind` of model that transformers has.
 
@@ -160,7 +173,7 @@ def alone(config: Config, kind: str, tied: bool) -> Config:
                 name: value for name, value in kept[key].items()
                 if not name.startswith("mrope") and value != "mrope"
             } or None  # fmt: skip
-    own = {"architectures": [CLASSES[kind]], "model_type": kind, "tie_word_embeddings": tied}
+    own = {"architectures": [CLASSES[kind]], "model_type": kind, TIED: tied}
     return {**kept, **own}
 
 

@@ -23,19 +23,17 @@ def read_header(path: Path, shown: str) -> dict[str, Extent]:
     `shown` is how errors call the file. Raises InputError where the file is not a whole and sound
     safetensors file.
     """
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(LONGEST, size - 8):
-                raise InputError(
-                    "E0610", path=shown, cut=None if size < 8 or length > LONGEST else size
-                )
-            text = file.read(length)
-    except OSError as error:
-        raise InputError("E0604", path=shown, reason=_reason(error)) from error
+    text, size = _text(path, shown)
     return _tensors(path, text, size, shown)
+
+
+def stated_size(path: Path, shown: str) -> int:
+    """How many bytes a file has if its header is right: up to the end of its last tensor.
+
+    Raises InputError as `read_header` does, but for data that is cut short.
+    """
+    text, _ = _text(path, shown)
+    return 8 + len(text) + _table_of(text, shown).size
 
 
 def parse_header(path: Path, start: bytes, size: int, shown: str) -> dict[str, Extent]:
@@ -46,11 +44,31 @@ def parse_header(path: Path, start: bytes, size: int, shown: str) -> dict[str, E
     return _tensors(path, start[8 : 8 + length], size, shown)
 
 
-def _tensors(path: Path, text: bytes, size: int, shown: str) -> dict[str, Extent]:
+def _text(path: Path, shown: str) -> tuple[bytes, int]:
+    """The header of a file, as it is written, and the size of the file."""
     try:
-        table = _table(text)
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(LONGEST, size - 8):
+                raise InputError(
+                    "E0610", path=shown, cut=None if size < 8 or length > LONGEST else size
+                )
+            return file.read(length), size
+    except OSError as error:
+        raise InputError("E0604", path=shown, reason=_reason(error)) from error
+
+
+def _table_of(text: bytes, shown: str) -> "_Table":
+    try:
+        return _table(text)
     except InputError as error:
         raise InputError(error.code, path=shown, **error.facts) from error
+
+
+def _tensors(path: Path, text: bytes, size: int, shown: str) -> dict[str, Extent]:
+    table = _table_of(text, shown)
     start, room = 8 + len(text), size - 8 - len(text)
     if table.size > room:
         name, (_, high, _) = next(each for each in table.entries.items() if each[1][1] > room)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mergelang.errors import Diagnostic, InputError
-from mergelang.models.headers import read_header
+from mergelang.models.headers import read_header, stated_size
 from mergelang.models.record import RECORD, Record, read_header_record
 from mergelang.plan.origin import root_of
 from mergelang.record.lineage import record_of, refuse_unreadable
@@ -42,7 +42,7 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
     there is no record, RunError (E0901) where a file may not be read.
     """
     record = record_of(path, shown)
-    files = record.get("files") if path.is_dir() else {path.name: {}}
+    files = record.get("files") if path.is_dir() else {path.name: _of_itself(path)}
     if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
         there = (path / RECORD).exists()
         raise InputError("E2102", path=shown, file=RECORD if there else None,
@@ -55,6 +55,14 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
     if path.is_dir():
         look.root()
     return Verified(len(files), look.tensors, look.read, tuple(look.problems))
+
+
+def _of_itself(path: Path) -> dict[str, int]:
+    """What is known of a weight file without a record of its folder: its size, by its header."""
+    try:
+        return {"size": stated_size(path, path.name)}
+    except InputError:
+        return {}
 
 
 class _Look:

@@ -48,6 +48,7 @@ from where the command was typed; those on the command line do.
         "`{path}` {what}, and no safetensors weights",
         label="not safetensors",
         help=(
+            "allow it to be read, as tensors alone: `{allow}`",
             "convert it once: `{command}`",
             "models are folders in Hugging Face layout or single .safetensors files{bare}",
         ),

@@ -112,7 +112,8 @@ right:  model chat = "./chat"
         help=("move them away, or write the output somewhere else",),
         explain="""\
 A finished output replaces its folder as a whole. Only files that an earlier run wrote there (they
-are listed in its mergelang.json) may go with it.
+are listed in its mergelang.json) may go with it. Where the output is up to date nothing is written,
+and others' files may lie beside it.
 """,
     ),
     "E0812": Kind(

@@ -33,8 +33,9 @@ right:  let x = mean(small, large, missing: from(large))
         ),
         explain="""\
 Tensors of different shapes cannot be merged. Often the vocabulary of one model was extended; then
-the embeddings differ. The call may say whose tensors to take. The config says how large the
-vocabulary is, so take it from the same model: from the first input, or with `config:`.
+the embeddings differ. The call may say whose tensors to take. The config of the result says how
+many rows they have; all else in it, and the other files, come from the first input, or from the
+model that `config:` names.
 
 wrong:  let x = mean(chat, wide)
 
@@ -112,6 +113,23 @@ wrong:  model gpt = "gpt.safetensors"
         let x = stack(a, gpt)
 
 right:  let x = stack(a, b)
+""",
+    ),
+    "W0701": Kind(
+        "the config comes from `{donor}`, where {name} has another shape than in the result{more}",
+        label="may not be loaded",
+        help=(
+            "take it from where they are taken: `config: from({giver})`",
+            "take it from where they are taken, with `config: from(x)` in a call{several}",
+        ),
+        explain="""\
+A config says how wide the layers of a model are, and how many heads they have. Where tensors of
+other shapes than those of its donor are taken, it says what is not so, and the model cannot be
+loaded. Of tables of tokens it says the right number of rows in any case.
+
+wrong:  output "out" = mean(chat, broad, mismatch: from(broad))
+
+right:  output "out" = mean(chat, broad, mismatch: from(broad), config: from(broad))
 """,
     ),
 }
