@@ -128,7 +128,8 @@ right:  let x = moe(a { prompts: ["solve"] }, b { prompts: ["tell"] }, gate: hid
         ),
         explain="""\
 A mixture of equal experts gives what one of them gives, at many times the cost. As the start of a
-training, where the experts grow apart, it has its use: `allow_identical: true` says so.
+training, where the experts grow apart, it has its use: `allow_identical: true` says so. Experts of
+one model with different `noise` or `residual_scale` are not equal.
 
 wrong:  let x = moe(a, a, gate: random)
 
