@@ -73,6 +73,10 @@ class Reader:
     def is_null(self, node: Node) -> bool:
         return node.tag == "tag:yaml.org,2002:null"
 
+    def is_empty(self, node: Node) -> bool:
+        """Whether it is a list or a mapping that holds nothing, as unset to mergekit as null."""
+        return not isinstance(node, yaml.ScalarNode) and not node.value
+
     def mapping(
         self, node: Node, where: str, known: Sequence[str] | None, required: Iterable[str] = ()
     ) -> dict[str, Entry] | None:
