@@ -235,8 +235,8 @@ def _source(reader: Reader, node: Node) -> Input | None:
     model = _model(reader, entries, "model")
     settings = _parameters(reader, entries)
     span = entries["layer_range"].value
-    ends = [reader.plain(each) for each in span.value] if reader.is_list(span) else []
-    if [type(end) for end in ends] != [int, int] or not 0 <= ends[0] < ends[1]:
+    ends = [reader.whole(each) for each in span.value] if reader.is_list(span) else []
+    if len(ends) != 2 or None in ends or not 0 <= ends[0] < ends[1]:
         reader.add("E1113", span)
         return None
     return None if model is None else Input(model, node, settings, (ends[0], ends[1]))

@@ -187,8 +187,9 @@ def _text(reader: Reader, parameter: Parameter, value: Plain, node: Node) -> str
             text = parameter.words[word in _YES or value == 1]
     else:
         text = number_text(value, node.value)
-        if text is not None and parameter.kind is not NUMBER:
-            text = text if re.fullmatch(r"-?\d+", text) else None
+        if parameter.kind is not NUMBER and not isinstance(value, bool):
+            whole = reader.whole(node)
+            text = None if whole is None else str(whole)
     if text is None:
         reader.add(
             "E1104", node, what=f"`{parameter.name}`", wanted=parameter.kind,
