@@ -154,9 +154,12 @@ def _family(
     if family is None:
         raise LayoutError("E0713", None, architecture=dense or "unknown")
     if dense not in family.dense:
+        own = family_for(dense, shared, gated)
+        lacking = own is not None and not fits(own, shared, gated)
         raise LayoutError(
             "E2313", architecture=dense or "unknown", family=chosen,
-            dense=" or ".join(family.dense),
+            dense=" or ".join(family.dense), own=own.name if lacking else None,
+            found=None if lacking else "",
         )  # fmt: skip
     if fits(family, shared, gated):
         return family

@@ -140,7 +140,11 @@ right:  let x = moe(a, a, gate: random, allow_identical: true)
         "a mixture of the architecture {family} is made of {dense} models, and the base is "
         "{architecture}",
         label="does not go together",
-        help=("leave `architecture` out: it is found from the models",),
+        help=(
+            "leave `architecture` out: it is found from the models{found}",
+            "one of {architecture} models is {own}, which needs a shared expert: leave "
+            "`architecture` out, and add one that works on every token: `x {{ shared: true }}`",
+        ),
         explain="""\
 A mixture keeps everything but the feed-forward layers of its dense models, so its architecture has
 to know their attention and norms.
