@@ -190,6 +190,8 @@ def _text(reader: Reader, parameter: Parameter, value: Plain, node: Node) -> str
         if parameter.kind is not NUMBER and not isinstance(value, bool):
             whole = reader.whole(node)
             text = None if whole is None else str(whole)
+    if parameter.positive and text is not None and float(text) == 0:
+        reader.add("E1128", node, name=parameter.name)
     if text is None:
         reader.add(
             "E1104", node, what=f"`{parameter.name}`", wanted=parameter.kind,

@@ -380,6 +380,32 @@ right:  merge_method: slerp
 In a file of several merges at most one has no `name`: the one that is made in the end.
 """,
     ),
+    "E1128": Kind(
+        "a `{name}` of 0 leaves nothing of a model",
+        label="is 0",
+        help=(
+            "leave the model out, or let its `weight` be 0 there",
+            "a small one, as `1e-6`, keeps next to nothing",
+        ),
+        explain="""\
+The density is the share of a task vector that is kept, here always some of it. A model of which
+nothing is kept takes no part in the merge.
+
+wrong:  merge_method: ties
+        base_model: base
+        models:
+          - model: a
+            parameters: {weight: 1, density: 0}
+          - model: b
+        parameters: {weight: 1}
+
+right:  merge_method: ties
+        base_model: base
+        models:
+          - model: b
+        parameters: {weight: 1}
+""",
+    ),
     "W1101": Kind(
         "`{method}` makes no use of `{name}`",
         label="left out",
