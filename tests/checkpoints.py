@@ -139,6 +139,7 @@ def write_zoo(folder: Path) -> Path:
     write_model(folder / "gappy", lack=("model.layers.1.mlp.up_proj.weight",))
     write_model(folder / "thin", hidden=16)
     write_model(folder / "biased", extra={"model.layers.0.self_attn.q_proj.bias": (8,)})
+    write_model(folder / "qwen", model_type="qwen2")
     write_model(folder / "near", model_type="mistral", sliding_window=16)
     windows = {"use_sliding_window": True, "max_window_layers": 2, "sliding_window": 16}
     write_model(folder / "nearer", model_type="qwen3", **windows)

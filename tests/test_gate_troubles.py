@@ -98,6 +98,8 @@ def test_a_tokenizer_of_another_model_is_told(folder):
         'a { prompts: ["add"] }, a { prompts: ["tell"] }, b { prompts: ["once"] }, gate: hidden',
         'a { prompts: ["add"] }, b { prompts: ["add"], avoid: ["tell"] }, gate: hidden',
         "a { noise: 0.1 }, a { noise: 0.2 }, b, gate: random",
+        "a, a { noise: 0.1 }, a { noise: 0.2 }, base: b, gate: random",
+        "a { residual_scale: 0.5 }, a { residual_scale: curve(1, 0.5) }, base: b, gate: random",
         "a, b, a { shared: true }, gate: random, architecture: qwen2_moe",
         "a, a, b { shared: true }, gate: random, architecture: qwen2_moe, allow_identical: true",
         "a, a, b, gate: random, allow_identical: true",

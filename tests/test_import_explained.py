@@ -44,7 +44,7 @@ def completed(code: str, text: str) -> str:
     if "merge_method" not in given and code != "E1105":
         method = "slerp" if "\n  t:" in text else "linear"
         text = f"merge_method: {method}\nbase_model: a\n{text}"
-    if not given & {"models", "model"} and code != "E1108":
+    if not given & {"models", "model", "slices"} and code != "E1108":
         text += "models: [{model: a}, {model: b}]\n"
     return text if "parameters" in given else text + "parameters: {}\n"
 

@@ -259,6 +259,23 @@ def test_random_and_uniform_gates_hang_on_the_seed_and_have_their_spread(models,
         assert gate == "random" or float(abs(found[0]).max()) <= (1 / 32) ** 0.5
 
 
+@pytest.mark.parametrize("shared", ["", ", b { shared: true }"])
+@pytest.mark.parametrize("narrow", ["base", "a"])
+def test_experts_get_the_dtype_of_the_base(models, tmp_path, narrow, shared):
+    for name in ("base", "a", "b"):
+        shutil.copytree(models("llama") / name, tmp_path / name)
+    path = tmp_path / narrow / "model.safetensors"
+    rounded = {name: each.to(torch.bfloat16) for name, each in load_file(path).items()}
+    save_file(rounded, path, {"format": "pt"})
+    call = f"moe(a {{ noise: 0.01 }}, a, b{shared}, base: base, gate: random)"
+    made = run(tmp_path, tmp_path / "out", call)
+    wanted = torch.bfloat16 if narrow == "base" else torch.float32
+    assert {each.dtype for each in made.values()} == {wanted}
+    a = load_file(tmp_path / "a" / "model.safetensors")["model.layers.2.mlp.up_proj.weight"]
+    expert = next(each for name, each in made.items() if re.search(r"s\.2\..*\.1\.(w3|up)", name))
+    assert torch.equal(expert, a.to(wanted))
+
+
 def test_noise_and_residual_scale_change_their_expert_alone(models, tmp_path):
     folder = models("llama")
     call = "moe(a { noise: 0.01, residual_scale: curve(1, 0) }, b, base: base, gate: random)"

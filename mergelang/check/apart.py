@@ -1,7 +1,8 @@
 """Inputs of a call that are one and the same where that is of no use, as the experts of a mixture.
 
 Of no use are inputs that are all one model, also when those are that an option like `shared` does
-not set aside, and two that are one model with the same options.
+not set aside, and two that are one model with the same options. Numbers of an input, as its noise,
+make another model of it, which texts like prompts do not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from mergelang.check.report import Report
 from mergelang.check.terms import Input, same
-from mergelang.ops.signature import Boolean, Signature
+from mergelang.ops.signature import Boolean, Number, Signature
 
 
 def check_apart(
@@ -20,11 +21,17 @@ def check_apart(
         return True
     each = [option for option in signature.options if option.each]
     marks = [option.name for option in each if isinstance(option.kind, Boolean)]
+    numbers = [option.name for option in each if isinstance(option.kind, Number)]
     every = list(range(len(inputs)))
     plain = [i for i in every if not any(options[mark][i] for mark in marks)]
     facts = {"operator": signature.name, "option": signature.apart}
+
+    def alike(i: int, j: int) -> bool:
+        steered = all(options[name][i] == options[name][j] for name in numbers)
+        return steered and same(inputs[i].term, inputs[j].term)
+
     for group in (every, plain):
-        if len(group) > 1 and all(same(inputs[i].term, inputs[group[0]].term) for i in group):
+        if len(group) > 1 and all(alike(i, group[0]) for i in group):
             but = " or ".join(f"`{mark}`" for mark in marks) if group is plain else ""
             facts |= {"count": len(group), "but": f" that are not {but}" if but else ""}
             report.add("E2312", inputs[group[1]].span, inputs[group[0]].span, **facts)

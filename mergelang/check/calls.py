@@ -264,7 +264,11 @@ class Calls:
         """The mass of the result; None, and reported, when the inputs are not of the right kind."""
         wanted, common = self._expressions.wanted, self._expressions.common_mass
         if signature.task_vectors and not (signature.points and base is None):
-            return self._task_vectors(call, signature, inputs, base)
+            found = self._task_vectors(call, signature, inputs, base)
+            if found is None or signature.mass is None or not signature.points:
+                return found
+            # The result has the mass of the base; the weights may sum to 0 as without one.
+            return self._formula(call, signature, [ONE] * len(inputs), options)
         alike: list[Input] = []
         sound = True
         kinds = [each.kind for each in signature.inputs]

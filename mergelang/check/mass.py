@@ -33,9 +33,8 @@ def combine(op: str, left: Schedule, right: Schedule) -> Schedule:
         return left
     if op == "*" and left == ONE:
         return right
-    if op in "*/" and left == ZERO:
-        return ZERO
-    if op == "*" and right == ZERO:
+    # 0 divided by what is 0 somewhere is an error there, so such a quotient stays one.
+    if op == "*" and ZERO in (left, right):
         return ZERO
     return arithmetic(op, left, right)
 

@@ -172,7 +172,7 @@ class Terms:
             mass = masses.settle(mass, result)
         except ZeroDivisionError:
             self.report.add("E0415", span, operator=name)
-            mass = ONE
+            mass = inputs[0].term.mass
         mixed: frozenset[str] = frozenset()
         if result is not None and "mismatch" in policy:
             mixed = self.vocabularies.mixed(all_inputs)

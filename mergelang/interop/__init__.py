@@ -32,6 +32,9 @@ def import_yaml(
     where mergekit takes any. A model of one layer takes the first value of a gradient, there the
     last.
 
+    One thing is as in any recipe, since no model is opened to import one: without `dtype` a tensor
+    has that of the donor (the base or the first model), where mergekit takes the widest of all.
+
     Raises RecipeError with everything that is wrong, at its place in the YAML text.
     """
     reader = Reader(source)

@@ -137,7 +137,7 @@ def _merge(reader: Reader, node: Node) -> Merge | None:
         return None
     method = _method(reader, entries["merge_method"].value)
     base = _model(reader, entries, "base_model")
-    given = [name for name in ("models", "slices", "modules") if name in entries]
+    given = _given(reader, entries, ("models", "slices", "modules"))
     if len(given) != 1:
         others = [entries[name].key for name in given[1:]]
         reader.add(
@@ -176,7 +176,7 @@ def _modules(reader: Reader, kind: str, node: Node) -> tuple[Module, ...]:
     for name, entry in (reader.mapping(node, "`modules`", None) or {}).items():
         where = f"the module `{name}`"
         entries = reader.mapping(entry.value, where, ("models", "slices", "parameters"))
-        given = [each for each in ("models", "slices") if each in (entries or {})]
+        given = _given(reader, entries or {}, ("models", "slices"))
         if entries is None:
             continue
         if len(given) != 1:
@@ -187,6 +187,12 @@ def _modules(reader: Reader, kind: str, node: Node) -> tuple[Module, ...]:
         parts = read(reader, entries[given[0]].value)
         found.append(Module(name, parts, _parameters(reader, entries)))
     return tuple(found)
+
+
+def _given(reader: Reader, entries: Mapping[str, Entry], names: Sequence[str]) -> list[str]:
+    """Those of the keys that hold something; where none does, those that are there."""
+    found = [name for name in names if name in entries]
+    return [name for name in found if not reader.is_empty(entries[name].value)] or found
 
 
 def _whole(reader: Reader, node: Node) -> tuple[Part, ...]:
@@ -229,8 +235,8 @@ def _source(reader: Reader, node: Node) -> Input | None:
     model = _model(reader, entries, "model")
     settings = _parameters(reader, entries)
     span = entries["layer_range"].value
-    ends = [reader.plain(each) for each in span.value] if reader.is_list(span) else []
-    if [type(end) for end in ends] != [int, int] or not 0 <= ends[0] < ends[1]:
+    ends = [reader.whole(each) for each in span.value] if reader.is_list(span) else []
+    if len(ends) != 2 or None in ends or not 0 <= ends[0] < ends[1]:
         reader.add("E1113", span)
         return None
     return None if model is None else Input(model, node, settings, (ends[0], ends[1]))
@@ -316,8 +322,9 @@ def _mixture(reader: Reader, node: Node) -> Mixture | None:
         )  # fmt: skip
     wanted = _text(reader, entries, "architecture")
     fitting = [each for each in ARCHITECTURES if each.startswith((wanted or "-").lower())]
+    shared = _list(reader, entries, "shared_experts")
     # Of both mixtures of Qwens one has a shared expert.
-    architecture = fitting[-1 if "shared_experts" not in entries else 0] if fitting else None
+    architecture = fitting[0 if shared else -1] if fitting else None
     if wanted and not fitting:
         reader.add(
             "E1104", entries["architecture"].value, what="`architecture`",
@@ -328,9 +335,7 @@ def _mixture(reader: Reader, node: Node) -> Mixture | None:
         top_k = reader.scalar(entries["experts_per_token"].value, "`experts_per_token`", int) or 2
     listed_experts = reader.items(entries["experts"].value, "`experts`")
     experts = [_expert(reader, each, gate) for each in listed_experts]
-    if "shared_experts" in entries:
-        nodes = reader.items(entries["shared_experts"].value, "`shared_experts`")
-        experts += [_expert(reader, each, gate, shared=True) for each in nodes]
+    experts += [_expert(reader, each, gate, shared=True) for each in shared]
     dtype, name = _dtype(reader, entries, "dtype"), _text(reader, entries, "name")
     if base is None or None in experts:
         return None
@@ -347,10 +352,10 @@ def _expert(reader: Reader, node: Node, gate: str, shared: bool = False) -> Expe
     model = _model(reader, entries, "source_model")
     noise, scale = (_amount(reader, entries, name) for name in ("noise_scale", "residual_scale"))
     good, bad = (_texts(reader, entries, name) for name in prompts)
-    if gate in RANDOM and (good or bad):
-        for key in (entries[name].key for name in prompts if name in entries):
+    if gate in RANDOM:
+        for name in (name for name, texts in zip(prompts, (good, bad), strict=True) if texts):
             why = f"a gate that is `{gate}` needs no prompts"
-            reader.add("W1103", key, what=f"`{key.value}`", why=why)
+            reader.add("W1103", entries[name].key, what=f"`{name}`", why=why)
         good = bad = ()
     return None if model is None else Expert(model, good, bad, node, noise, scale, shared)
 
@@ -382,8 +387,15 @@ def _text(reader: Reader, entries: Mapping[str, Entry], name: str) -> str | None
     return reader.scalar(entries[name].value, f"`{name}`", str) if name in entries else None
 
 
+def _list(reader: Reader, entries: Mapping[str, Entry], name: str) -> list[Node]:
+    """The items of a list that may be empty or not be there."""
+    if name not in entries or reader.is_empty(entries[name].value):
+        return []
+    return reader.items(entries[name].value, f"`{name}`")
+
+
 def _texts(reader: Reader, entries: Mapping[str, Entry], name: str) -> tuple[str, ...]:
-    nodes: Sequence[Node] = reader.items(entries[name].value, name) if name in entries else ()
+    nodes = _list(reader, entries, name)
     texts = [reader.scalar(each, f"an item of `{name}`", str) for each in nodes]
     return tuple(text for text in texts if text is not None)
 

@@ -132,6 +132,9 @@ class Exporter:
             case ast.Call(ast.Name("retokenize"), (ast.Argument(None, inner, None), to)):
                 made = self._document(inner)
                 return {**made, "tokenizer": {"source": self._vocabulary(to.value, made)}}
+            case ast.Match((arm,)) if module_of(arm.pattern) is None:
+                # It names every tensor, or the recipe is not sound.
+                return self._document(arm.value)
             case ast.Match(arms):
                 return self._modules(arms)
             case ast.Call():

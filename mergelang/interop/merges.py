@@ -8,7 +8,7 @@ from mergelang.interop.config import Input, Merge, Module, Part
 from mergelang.interop.methods import CALL, NEEDED, NUMBER, PARAMETERS, TUNED, Method, Parameter
 from mergelang.interop.names import Model
 from mergelang.interop.nodes import Reader, listed, nearest
-from mergelang.interop.settings import Piece, Settings, check_kinds, schedule, switches
+from mergelang.interop.settings import Piece, Settings, check_kinds, named, schedule, switches
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -121,8 +121,26 @@ class Piecework:
             return self._passthrough(method, tuned[0], levels, texts, Piece(length, offset, flat))
         call = f"{method.operator}({', '.join(texts)})"
         if method.name == "linear" and options.get("normalize") == "false":
-            return call if self._one(tuned, method, levels) else f"as_model({call})"
-        return call
+            call = call if self._one(tuned, method, levels) else f"as_model({call})"
+        pattern = self._named(method, tuned, levels, Piece(length, offset, flat))
+        return f"match {{ {pattern} => {call} }}" if pattern else call
+
+    def _named(
+        self, method: Method, inputs: Sequence[Input], levels: Sequence[Settings], piece: Piece
+    ) -> str | None:
+        """A pattern of the tensors for which filters give a value to all parameters that need one;
+        None for all. A `match` without an arm for others is an error where there are some."""
+        found: dict[str | None, None] = {}
+        for parameter in method.parameters:
+            if parameter.scope == CALL:
+                found[named(self._reader, parameter, levels, piece)] = None
+                continue
+            for each in inputs:
+                own = Piece(piece.layers, (each.layers or (0, 0))[0], piece.flat)
+                found[named(self._reader, parameter, (each.settings, *levels), own)] = None
+        patterns = list(filter(None, found))
+        several = len(patterns) > 1
+        return " & ".join(f"({each})" if several else each for each in patterns) or None
 
     def _inputs(self, merge: Merge, part: Part, base: Model | None) -> list[Input] | None:
         """The inputs with the base among them; None, and reported, when they do not fit."""
@@ -214,7 +232,10 @@ class Piecework:
         """Whether the weights of a sum are plain numbers that add up to one."""
         weight = method.parameter("weight")
         values = [
-            schedule(self._reader, weight, (each.settings, *levels), Piece(), each.node, "")
+            schedule(
+                self._reader, weight, (each.settings, *levels), Piece(), each.node,
+                f"`{each.model}`",
+            )
             for each in inputs
         ]
         try:

@@ -34,6 +34,8 @@ class Parameter:
     ours: Any = NEEDED
     words: tuple[str, str] = ("false", "true")
     counts_with: tuple[str, str] | None = None
+    positive: bool = False
+    """Whether our option is above 0, and leaves nothing of a model there."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _tuned(
     """
     usual = "inverse" if rescale else "none"
     sparse = (
-        Parameter("density", NUMBER, TUNED, 1, "density", density), *more,
+        Parameter("density", NUMBER, TUNED, 1, "density", density, positive=True), *more,
         Parameter("rescale", FLAG, CALL, rescale, "rescale", usual, words=("none", "l1")),
     )  # fmt: skip
     return Method(

@@ -19,6 +19,7 @@ Node: TypeAlias = yaml.Node
 Plain: TypeAlias = bool | int | float | str | None
 
 _PLAIN = re.compile(r"tag:yaml\.org,2002:(bool|int|float|null)")
+_WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?")
 _WORDS = {bool: "`true` or `false`", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -72,6 +73,10 @@ class Reader:
 
     def is_null(self, node: Node) -> bool:
         return node.tag == "tag:yaml.org,2002:null"
+
+    def is_empty(self, node: Node) -> bool:
+        """Whether it is a list or a mapping that holds nothing, as unset to mergekit as null."""
+        return not isinstance(node, yaml.ScalarNode) and not node.value
 
     def mapping(
         self, node: Node, where: str, known: Sequence[str] | None, required: Iterable[str] = ()
@@ -137,13 +142,22 @@ class Reader:
 
     def scalar(self, node: Node, what: str, kind: type) -> Any:
         """A scalar of one kind; None, and reported, for anything else."""
-        value = self.plain(node)
+        value = self.whole(node) if kind is int else self.plain(node)
         if kind is str and isinstance(node, yaml.ScalarNode) and not self.is_null(node):
             return node.value
         if type(value) is kind and isinstance(node, yaml.ScalarNode):
             return value
         self.add("E1104", node, what=what, wanted=_WORDS[kind], got=self.describe(node))
         return None
+
+    def whole(self, node: Node) -> int | None:
+        """A whole number, also one that is written as `4.0` or as the text `"4"`, as mergekit takes
+        it; None for anything else."""
+        value = self.plain(node)
+        if isinstance(value, float | str):
+            found = _WHOLE.fullmatch(str(value).strip())
+            return int(found[1]) if found else None
+        return value if type(value) is int else None
 
     def plain(self, node: Node) -> Plain:
         """A scalar as YAML 1.1 reads it; whatever is no bool, number or null is a text."""

@@ -7,7 +7,16 @@ what the recipe says; where defaults differ, its own are written out.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mergelang.interop.config import RANDOM, Document, Merge, Mixture, Module, Part, Tokenizer
+from mergelang.interop.config import (
+    RANDOM,
+    Document,
+    Expert,
+    Merge,
+    Mixture,
+    Module,
+    Part,
+    Tokenizer,
+)
 from mergelang.interop.merges import Piecework
 from mergelang.interop.methods import MODULES
 from mergelang.interop.names import Model, name_of, source_text
@@ -271,10 +280,15 @@ def _has_twins(mixture: Mixture) -> bool:
     some, but not all, with the same prompts."""
     routed = [each for each in mixture.experts if not each.shared]
     if mixture.gate in RANDOM:
-        return len({(each.model, each.noise, each.scale) for each in routed}) < len(routed)
+        return len({(each.model, *_amounts(each)) for each in routed}) < len(routed)
     texts = {(each.prompts, each.avoid) for each in routed}
     several = len({each.model for each in routed}) > 1
     return several and 1 < len(texts) < len(routed)
+
+
+def _amounts(expert: Expert) -> tuple[float | None, ...]:
+    """The noise and the scale of an expert as numbers, however they are written."""
+    return tuple(text and float(text) for text in (expert.noise, expert.scale))
 
 
 def _length(part: Part) -> int:

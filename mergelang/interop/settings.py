@@ -7,7 +7,7 @@ that has a value for a tensor wins, and within a level the first condition that 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -105,11 +105,15 @@ def schedule(
     items, total = _chain(reader, parameter, levels)
     if not total and parameter.default is NEEDED:
         one = None if parameter.scope == CALL else ""
-        reader.add(
-            "E1111" if items else "E1110", items[-1].node if items else place,
-            name=parameter.name, of=of, one=one, all="" if one is None else None,
-        )  # fmt: skip
-        return None
+        facts = {"name": parameter.name, "of": of, "one": one, "all": "" if one is None else None}
+        here = _here(reader, items, piece)
+        if not here:
+            place = items[-1].node if items else place
+            reader.add("E1111" if items else "E1110", place, **facts)
+            return None
+        reader.add("W1104", here[-1].node, **facts)
+        # Whether others are left is seen where the tensors are known: see `named`.
+        items, total = [*here[:-1], replace(here[-1], filter=None)], True
     if not items:
         return None
     arms = []
@@ -123,6 +127,22 @@ def schedule(
     if parameter.kind is not NUMBER:
         return _constant(reader, parameter, arms, piece)
     return _number(reader, arms, piece)
+
+
+def named(
+    reader: Reader, parameter: Parameter, levels: Sequence[Settings], piece: Piece
+) -> str | None:
+    """A pattern of the tensors that have a value of a parameter without a default; None for all."""
+    items, total = _chain(reader, parameter, levels)
+    if total or parameter.default is not NEEDED:
+        return None
+    patterns = (_pattern(reader, item, piece) for item in _here(reader, items, piece))
+    return " | ".join(dict.fromkeys(patterns)) or None
+
+
+def _here(reader: Reader, items: Sequence[Item], piece: Piece) -> list[Item]:
+    """The conditions that can hold in a slice."""
+    return [item for item in items if _pattern(reader, item, piece) is not None]
 
 
 def switches(
@@ -187,8 +207,11 @@ def _text(reader: Reader, parameter: Parameter, value: Plain, node: Node) -> str
             text = parameter.words[word in _YES or value == 1]
     else:
         text = number_text(value, node.value)
-        if text is not None and parameter.kind is not NUMBER:
-            text = text if re.fullmatch(r"-?\d+", text) else None
+        if parameter.kind is not NUMBER and not isinstance(value, bool):
+            whole = reader.whole(node)
+            text = None if whole is None else str(whole)
+    if parameter.positive and text is not None and float(text) == 0:
+        reader.add("E1128", node, name=parameter.name)
     if text is None:
         reader.add(
             "E1104", node, what=f"`{parameter.name}`", wanted=parameter.kind,

@@ -25,7 +25,7 @@ from mergelang.ops.layout import (
 )
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Each, Integer, Model, Number, Texts
-from mergelang.tensors import Inventory, TensorType
+from mergelang.tensors import MERGEABLE, Inventory, TensorType
 
 PROMPTED = ("hidden", "cheap_embed")
 """Gates that are made from prompts."""
@@ -59,12 +59,12 @@ def moe(
     """A mixture of experts out of dense models of one shape, of which `top_k` work on each token.
 
     Attention, norms, embeddings and head come from `base:` (the first expert where none is given),
-    the feed-forward layers from the experts. What comes out is a Mixtral (of Llamas or Mistrals) or
-    a Qwen3-MoE (of Qwen3s). With a `shared: true` expert, which works on every token, it is a
-    Qwen2-MoE, where prompts make a gate for that expert, or else a DeepSeek-MoE (of Llamas or
-    Mistrals), where it counts the same for every token. `architecture` chooses: a Qwen2-MoE without
-    prompts for its shared expert does the same as a DeepSeek-MoE, unless `top_k` is 1: then a
-    DeepSeek-MoE counts the expert by its probability alone.
+    the feed-forward layers from the experts, in the dtype of the base. What comes out is a Mixtral
+    (of Llamas or Mistrals) or a Qwen3-MoE (of Qwen3s). With a `shared: true` expert, which works on
+    every token, it is a Qwen2-MoE, where prompts make a gate for that expert, or else a
+    DeepSeek-MoE (of Llamas or Mistrals), where it counts the same for every token. `architecture`
+    chooses: a Qwen2-MoE without prompts for its shared expert does the same as a DeepSeek-MoE,
+    unless `top_k` is 1: then a DeepSeek-MoE counts the expert by its probability alone.
 
     `gate: hidden` runs the base, layer by layer, over the prompts of each expert: its row of a
     layer's gate is the state that enters the layer, at the last token of a prompt or (`pool: mean`)
@@ -154,9 +154,12 @@ def _family(
     if family is None:
         raise LayoutError("E0713", None, architecture=dense or "unknown")
     if dense not in family.dense:
+        own = family_for(dense, shared, gated)
+        lacking = own is not None and not fits(own, shared, gated)
         raise LayoutError(
             "E2313", architecture=dense or "unknown", family=chosen,
-            dense=" or ".join(family.dense),
+            dense=" or ".join(family.dense), own=own.name if lacking else None,
+            found=None if lacking else "",
         )  # fmt: skip
     if fits(family, shared, gated):
         return family
@@ -246,11 +249,11 @@ class _Maker:
         made: dict[str, Made] = {}
         for number, index in enumerate(self.routed):
             new = join(self.family.expert(number, part))
-            made[new] = self.experts[index][name], self._origin(index, name, part), role
+            made[new] = self._type(index, name), self._origin(index, name, part), role
         for index in self.constant:
             new = join(f"{self.family.shared}{part}.weight")
             twice = self.even and part == "down_proj"
-            made[new] = self.experts[index][name], self._origin(index, name, part, twice), role
+            made[new] = self._type(index, name), self._origin(index, name, part, twice), role
         dtype = self.base[name].dtype
         for router, of, _, count in self.routers() if part == PARTS[0] else ():
             if of == layer:
@@ -260,6 +263,11 @@ class _Maker:
             gate = TensorType(dtype, (1, self.hidden))
             made[join(self.family.shared_gate)] = gate, Fresh(_zero), role
         return made
+
+    def _type(self, index: int, name: str) -> TensorType:
+        """That of an expert's matrix in the mixture: with the dtype of the base, the donor."""
+        own, donor = self.experts[index][name], self.base[name]
+        return donor if {own.dtype, donor.dtype} <= MERGEABLE else own
 
     def _origin(self, index: int, name: str, part: str, twice: bool = False) -> Origin:
         if not (self.changed[index] or twice):

@@ -5,10 +5,12 @@ pass gathers those, a second one combines.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from mergelang.ops.expr import COLUMNS, ROWS, SCALAR, Value, acos, dot, norm, sin, solve, where
+from mergelang.ops.means import mean_mass
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Alike, Boolean, Each, Integer, Number
 from mergelang.ops.sums import divided
@@ -79,8 +81,14 @@ def _between(a: Value, b: Value, t: Fraction, cosine: Value, straight: Value) ->
     return a * whole + (b - a) * where(straight, t, part_b)
 
 
+def _multislerp_mass(masses: tuple[Fraction, ...], options: Mapping[str, Any]) -> Fraction:
+    """That of the inputs. ZeroDivisionError where weights are normalized that sum to 0."""
+    normal = options["normalize_weights"] and len(masses) > 1
+    return mean_mass(masses, options) if normal else masses[0]
+
+
 @operator(
-    task_vectors=True, points=True, least=1,
+    task_vectors=True, points=True, least=1, mass=_multislerp_mass,
     formula="m / |m| sum(w_i |x_i|), where m = sum(w_i x_i / |x_i|)",
     paper="Buss and Fillmore 2001, Spherical averages; mergekit's multislerp",
     use="more than two models whose plain mean would be shorter than each of them",
@@ -94,14 +102,16 @@ def multislerp(
     """The weighted mean of directions, with the weighted mean of lengths.
 
     With a base, of the task vectors. Where the directions cancel out (|m| below `eps`), the result
-    is the weighted sum. One input is returned as it is. As in mergekit `eps` is also added to the
-    lengths |x_i| in m, and the result is times cos(eps), which is felt with a large one alone.
+    is the weighted sum. One input is returned as it is. Weights are divided by their sum, which may
+    be 0 only where `normalize_weights: false` leaves them as they are. As in mergekit `eps` is also
+    added to the lengths |x_i| in m, and the result is times cos(eps), which is felt with a large
+    one alone.
     """
     if len(inputs) == 1:
         return inputs[0]
     weights = [Fraction(each) for each in weight]
-    total = sum(weights)
-    if normalize_weights and total:
+    if normalize_weights:
+        total = sum(weights)
         weights = [each / total for each in weights]
     return _combined(
         inputs, "chordal_mean", weights=tuple(float(w) for w in weights), eps=float(eps)

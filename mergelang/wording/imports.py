@@ -147,18 +147,26 @@ right:  merge_method: linear
         help=("add an item without a filter: `- value: ...`",),
         explain="""\
 A list of conditions gives a value to the tensors whose names hold a filter. The others take the
-value of the next level, and this parameter has none there, and no default.
+value of the next level, and this parameter has none there, and no default. Here the filters name
+layers that are not those of the slice.
 
-wrong:  parameters:
-          t:
-            - filter: mlp
-              value: 0.5
+wrong:  merge_method: slerp
+        base_model: a
+        slices:
+          - sources:
+              - {model: a, layer_range: [0, 4]}
+              - {model: b, layer_range: [0, 4]}
+            parameters:
+              t: {filter: layers.7., value: 0.5}
 
-right:  parameters:
-          t:
-            - filter: mlp
-              value: 0.5
-            - value: 0.3
+right:  merge_method: slerp
+        base_model: a
+        slices:
+          - sources:
+              - {model: a, layer_range: [0, 4]}
+              - {model: b, layer_range: [0, 4]}
+            parameters:
+              t: 0.5
 """,
     ),
     "E1112": Kind(
@@ -380,6 +388,32 @@ right:  merge_method: slerp
 In a file of several merges at most one has no `name`: the one that is made in the end.
 """,
     ),
+    "E1128": Kind(
+        "a `{name}` of 0 leaves nothing of a model",
+        label="is 0",
+        help=(
+            "leave the model out, or let its `weight` be 0 there",
+            "a small one, as `1e-6`, keeps next to nothing",
+        ),
+        explain="""\
+The density is the share of a task vector that is kept, here always some of it. A model of which
+nothing is kept takes no part in the merge.
+
+wrong:  merge_method: ties
+        base_model: base
+        models:
+          - model: a
+            parameters: {weight: 1, density: 0}
+          - model: b
+        parameters: {weight: 1}
+
+right:  merge_method: ties
+        base_model: base
+        models:
+          - model: b
+        parameters: {weight: 1}
+""",
+    ),
     "W1101": Kind(
         "`{method}` makes no use of `{name}`",
         label="left out",
@@ -410,5 +444,27 @@ right:  weight:
         "{what} has no effect: {why}",
         label="left out",
         explain="The key says something that does not change the merge, and is left out.\n",
+    ),
+    "W1104": Kind(
+        "`{name}` of {of} has a value only for tensors that a filter names",
+        label="the last condition",
+        help=("add an item without a filter for all the rest: `- value: ...`",),
+        explain="""\
+A list of conditions gives a value to the tensors whose names hold a filter. The others take the
+value of the next level, and this parameter has none there, and no default. So the recipe is a
+`match` of the tensors that are named, without an arm for others: where the models have some, that
+is an error (E0509).
+
+wrong:  parameters:
+          t:
+            - filter: mlp
+              value: 0.5
+
+right:  parameters:
+          t:
+            - filter: mlp
+              value: 0.5
+            - value: 0.3
+""",
     ),
 }

@@ -128,7 +128,8 @@ right:  let x = moe(a { prompts: ["solve"] }, b { prompts: ["tell"] }, gate: hid
         ),
         explain="""\
 A mixture of equal experts gives what one of them gives, at many times the cost. As the start of a
-training, where the experts grow apart, it has its use: `allow_identical: true` says so.
+training, where the experts grow apart, it has its use: `allow_identical: true` says so. Experts of
+one model with different `noise` or `residual_scale` are not equal.
 
 wrong:  let x = moe(a, a, gate: random)
 
@@ -139,7 +140,11 @@ right:  let x = moe(a, a, gate: random, allow_identical: true)
         "a mixture of the architecture {family} is made of {dense} models, and the base is "
         "{architecture}",
         label="does not go together",
-        help=("leave `architecture` out: it is found from the models",),
+        help=(
+            "leave `architecture` out: it is found from the models{found}",
+            "one of {architecture} models is {own}, which needs a shared expert: leave "
+            "`architecture` out, and add one that works on every token: `x {{ shared: true }}`",
+        ),
         explain="""\
 A mixture keeps everything but the feed-forward layers of its dense models, so its architecture has
 to know their attention and norms.
