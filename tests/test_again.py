@@ -9,6 +9,7 @@ import pytest
 
 import mergelang
 from mergelang.cli.app import main
+from mergelang.models.headers import read_header
 from mergelang.ops import registry
 from mergelang.ops.registry import operators
 from mergelang.run import events
@@ -50,6 +51,14 @@ def run(recipe: mergelang.Recipe, **options) -> tuple[dict[str, str], list[event
 
 def contents(path: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in path.iterdir()}
+
+
+def values(path: Path) -> dict[str, bytes]:
+    """The bytes of each tensor of a file."""
+    return {
+        name: path.read_bytes()[each.offset : each.offset + each.type.nbytes]
+        for name, each in read_header(path, path.name).items()
+    }  # fmt: skip
 
 
 def same_as_fresh(folder: Path, recipe: mergelang.Recipe) -> bool:
@@ -119,6 +128,19 @@ def test_the_same_recipe_in_another_folder_is_of_other_models(folder):
     run(other)
     assert other.up_to_date() and not one.up_to_date()
     assert same_as_fresh(folder, other)
+
+
+def test_of_two_outputs_that_are_written_to_one_place_each_is_made(folder):
+    (folder / "x.merge").write_text(
+        'model a = "a"\nmodel b = "b"\noutput "one" = a\noutput "two" = b\n'
+    )
+    recipe, place = mergelang.load(folder / "x.merge"), folder / "here"
+    for name, model in (("one", "a"), ("two", "b"), ("one", "a")):
+        assert recipe.up_to_date([name], into=place) == ()
+        recipe.run([name], into=place)
+        assert recipe.up_to_date([name], into=place)
+        weights = "model.safetensors"
+        assert values(place / weights) == values(folder / model / weights)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mergelang.files import Facts, facts_of, files_below
 from mergelang.ops.registry import operators
 from mergelang.plan.arithmetic import arithmetic
 from mergelang.plan.keys import ENGINE, derivation
-from mergelang.plan.origin import Seal, exact_text
+from mergelang.plan.origin import Seal, exact_text, path_in_recipe
 from mergelang.plan.plan import OutputPlan, Plan
 from mergelang.plan.previous import known_digests
 from mergelang.store.digests import of_bytes
@@ -52,6 +52,7 @@ def request_of(program: Program, output: Destination) -> str:
     """
     said = [
         __version__, str(ENGINE), arithmetic(), program.tree.source.text, output.text,
+        path_in_recipe(program, output),  # of what is written elsewhere, which output it is
         *([program.arith] if program.arith else ()),  # gates are made on the processor all the same
         *(f"{path}\n{tree.source.text}" for path, tree in program.used.items()),
         *(f"{name} = {exact_text(each.value)}" for name, each in program.params.items()),
