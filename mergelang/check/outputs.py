@@ -160,7 +160,9 @@ def _size(expr: ast.Expr, expressions: Expressions) -> int | None:
         size = value.schedule.value
         if size >= 1:
             return int(size)
-    got = expr.span.text if exactly(value) is not None else describe(value)
+        got = "less than a byte"
+    else:
+        got = expr.span.text if exactly(value) is not None else describe(value)
     expressions.report.add("E0804", expr.span, got=got)
     return None
 

@@ -245,9 +245,11 @@ class Vocabularies:
         for name, words in tables.items():
             first, known = next(iter(tables.items()))
             if self.differ(known, words):
+                told = None not in (tokens_of(known), tokens_of(words))
                 models = ", ".join(self._names([term]))
                 report.add(
-                    "E2419", span, first=first, name=name, models=models,
+                    "E2419", span, first=first, name=name, models=models if told else None,
+                    untold=None if told else "",
                     how=difference(known, words, first, name),
                 )  # fmt: skip
                 return None
@@ -261,7 +263,10 @@ def made_tables(term: Term) -> list[str]:
 
 def difference(one: Words, other: Words, first: str, second: str) -> str:
     """By how much two vocabularies differ, in words."""
-    these, those = _tokens(one), _tokens(other)
+    these, those = tokens_of(one), tokens_of(other)
+    rows = f"the tables have {one.rows:,} and {other.rows:,} rows"
+    if these is None or those is None:
+        return rows
     parts = []
     for name, has, lacks in ((second, those, these), (first, these, those)):
         more = [text for text in has if text not in lacks]
@@ -272,7 +277,7 @@ def difference(one: Words, other: Words, first: str, second: str) -> str:
         which = "have other ids" if moved > 1 else "has another id"
         parts.append(f"{counted(moved, 'token')} {which}")
     if not parts:
-        parts.append(f"of the same tokens, the tables have {one.rows:,} and {other.rows:,} rows")
+        parts.append(f"of the same tokens, {rows}")
     return "; ".join(parts)
 
 

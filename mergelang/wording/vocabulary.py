@@ -251,7 +251,10 @@ right:  output "out" = chat { chat_template: "chatml" }
     "E2419": Kind(
         "{first} and {name} of this output count their tokens otherwise: {how}",
         label="its tables are of different vocabularies",
-        help=("let the output align them: `{{ tokenizer: union({models}) }}`",),
+        help=(
+            "let the output align them: `{{ tokenizer: union({models}) }}`",
+            "put each model's tokenizer files beside it, so that an output can align them{untold}",
+        ),
         explain="""\
 The rows of the embedding and those of the head stand for the tokens of one tokenizer. Taken from
 models whose tokenizers differ, they make a model that reads one language and writes another.
