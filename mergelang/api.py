@@ -431,12 +431,10 @@ def write_lock(recipe: Recipe, update: Sequence[str] = ()) -> "tuple[bool, Bindi
 
     if recipe.lock is None:
         raise UsageError("E2135")
-    program = recipe.check(reached=True)
+    written = recipe.check(sources=False)  # what the lock has of a source may be gone
+    moving = Binding(written, recipe.lock, str(recipe.path)).named(update)
+    program = recipe.check(reached=True, moving=moving)
     binding = Binding(program, recipe.lock, str(recipe.path))
-    moving = binding.named(update)
-    if any(each.startswith("hf:") for each in moving):
-        program = recipe.check(reached=True, moving=moving)
-        binding = Binding(program, recipe.lock, str(recipe.path))
     binding.accept(moving)
     sources = parents_of(program)
     binding.refuse_moved(sources, source_digests(sources))

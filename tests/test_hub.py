@@ -10,10 +10,12 @@ import pytest
 
 from mergelang.api import write_lock
 from mergelang.cli.app import main
+from mergelang.errors import RecipeError
 from mergelang.models.hub import Hub
 from mergelang.models.reference import HubName, parse_reference
 from mergelang.plan.fetches import fetches
 from mergelang.run import events
+from mergelang.wording import render
 from tests.checkpoints import write_adapter, write_model, write_speakers
 from tests.hub import WEIGHTS, recipe
 
@@ -220,6 +222,27 @@ def test_a_lock_keeps_a_revision_where_it_was_until_it_is_updated(hub, tmp_path)
     assert f"source hf:org/name = {second}\n" in (tmp_path / "x.merge.lock").read_text()
     written.run(frozen=True)
     assert (tmp_path / "out" / WEIGHTS).read_bytes() != merged
+
+
+def test_a_commit_of_the_lock_that_is_gone_is_told_and_updated(hub, tmp_path, monkeypatch):
+    recipe(tmp_path, "hf:org/name").run()
+    repository = hub.repo("org/name")
+    gone = repository.refs["main"]
+    there = repository.commit(write_model(tmp_path / "newer", seed=9))
+    del repository.commits[gone]
+    elsewhere = tmp_path / "elsewhere"  # another machine, which has the lock
+    monkeypatch.setenv("MERGELANG_CACHE", str(elsewhere))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(elsewhere / "hub"))
+    written = recipe(tmp_path, "hf:org/name")
+    with pytest.raises(RecipeError) as told:
+        written.plan()
+    assert render(told.value.diagnostics[0]).splitlines()[0::5] == [
+        f"error[E2223]: `org/name` on the Hub has no revision `{gone}`",
+        "help: it is kept in a lock: `mergelang lock RECIPE --update hf:org/name` takes what is "
+        "there now",
+    ]
+    write_lock(written, ["m0"])
+    assert f"source hf:org/name = {there}\n" in (tmp_path / "x.merge.lock").read_text()
 
 
 def test_sources_on_the_hub_are_verified_at_the_commit_of_the_record(hub, tmp_path, capfd):

@@ -115,13 +115,14 @@ class Hub:
     def _resolve(self, name: HubName, shown: str) -> Snapshot:
         """The whole repository at the commit of the revision."""
         root = HubName(name.repo, name.revision)
-        commit = self.pins.get(name.pinned) or name.revision
+        pinned = self.pins.get(name.pinned, "")
+        commit = pinned or name.revision
         if _COMMIT.fullmatch(commit):
             known = _listing(name.repo, commit)
             if known:
                 return Snapshot(root, commit, _folder(name.repo, commit), known)
         try:
-            with told(name, shown):
+            with told(name, shown, pinned):
                 here, files = _ask(name.repo, commit)
             return Snapshot(root, here, _folder(name.repo, here), files)
         except InputError as error:
@@ -153,7 +154,11 @@ def told(name: HubName, shown: str, commit: str = "") -> Iterator[None]:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise unreachable(name, shown, reason, commit) from error
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise InputError("E2223", repo=name.repo, revision=revision or "main") from error
+        kept = commit not in ("", name.revision)
+        raise InputError(
+            "E2223", repo=name.repo, revision=revision or "main", text=shown if kept else None,
+            written=None if kept else "",
+        ) from error
     except errors.HFValidationError as error:
         raise InputError("E0602", text=shown) from error
     except errors.OfflineModeIsEnabled as error:

@@ -183,10 +183,13 @@ To one who may not see it, a private repository looks as if it were not there.
     "E2223": Kind(
         "`{repo}` on the Hub has no revision `{revision}`",
         label="no such revision",
-        help=("a revision is a branch, a tag or a commit (all 40 digits) of the repository",),
+        help=(
+            "a revision is a branch, a tag or a commit (all 40 digits) of the repository{written}",
+            "it is kept in a lock: `mergelang lock RECIPE --update {text}` takes what is there now",
+        ),
         explain="""\
 What stands after the `@` is the name of a branch or a tag, or a whole commit. Its owner may have
-deleted it.
+deleted it. A lock keeps the commit of a branch, which may be gone when the branch was written anew.
 """,
     ),
     "E2224": Kind(
