@@ -189,6 +189,32 @@ def test_numbers_that_are_not_finite_are_found_and_let_through_as_the_kernels_do
     assert evaluate(root, kind, allow_nonfinite=True) == let_through
 
 
+@pytest.mark.parametrize("dtype", ["F32", "F64"])
+def test_what_is_no_number_has_the_same_bytes_however_it_came_to_be(dtype, tmp_path, monkeypatch):
+    kind, number = TensorType(dtype, (4,)), {"F32": np.float32, "F64": np.float64}[dtype]
+    tensors = []
+    for name, numbers in (("x", [np.nan, np.inf, -np.nan, 1]), ("y", [-np.nan, np.inf, 1, 2])):
+        (tmp_path / name).write_bytes(np.array(numbers, number).tobytes())
+        extent = Extent(str(tmp_path / name), 0, kind)
+        tensors.append(e.load(extent, name.encode(), e.Context(7, "w", kind)))
+    x, y = tensors
+    wanted = np.array([np.nan, np.nan, np.nan, -1], number).tobytes()
+    for _ in range(2):
+        for root in (x - y, (x + y * -1.0)):
+            assert evaluate(root.expr, kind, allow_nonfinite=True) == wanted
+        monkeypatch.setattr(native, "library", lambda: None)
+
+
+def test_sums_of_what_is_not_finite_warn_of_nothing(tmp_path, recwarn):
+    numbers = np.full(COUNT, np.inf, np.float32)
+    numbers[::2] *= -1
+    (tmp_path / "x").write_bytes(numbers.tobytes())
+    kind = TensorType("F32", (COUNT,))
+    x = e.load(Extent(str(tmp_path / "x"), 0, kind), b"x", e.Context(7, "w", kind))
+    evaluate((x * e.total(x)).expr, kind, allow_nonfinite=True)
+    assert not recwarn.list
+
+
 def test_what_is_not_finite_is_found_where_it_is_only_added_up(tmp_path):
     raw = np.zeros(3 << 17, np.uint16)
     raw[[-1, 200_000]] = 0xFF80, 0x7FC1

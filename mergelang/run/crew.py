@@ -124,7 +124,8 @@ class Crew(Team):
         try:
             while True:
                 chunk = parent.recv()
-                made = [finish(i, self._make(i), machine, turn) for i in chunk]
+                with np.errstate(all="ignore"):  # what is not finite is looked for where it counts
+                    made = [finish(i, self._make(i), machine, turn) for i in chunk]
                 turn()
                 parent.send(made)
         except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -333,6 +333,8 @@ class Job:
         self, machine: Machine, block: np.ndarray, start: int, write: Callable[[memoryview], None]
     ) -> None:
         """Writes the block as bytes of the output's dtype, rounded once; checked to be finite."""
+        if self._allow:
+            machine.level(block)
         raw = machine.encode(block, self.type.dtype)
         position = None if self._allow else machine.nonfinite(raw, self.type.dtype)
         if position is not None:

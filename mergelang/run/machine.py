@@ -161,6 +161,11 @@ class Machine:
             return block.view(np.uint8)
         return self.reference.encode(block, dtype)
 
+    def level(self, block: np.ndarray) -> None:
+        """Makes all that is no number one and the same, whose sign and payload hang on how it came
+        to be."""
+        np.copyto(block, np.nan, where=np.isnan(block))
+
     def take(self, block: np.ndarray, into: np.ndarray) -> None:
         """Keeps a block in an array."""
         into[...] = block

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Condition, Thread
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from mergelang.errors import Cancelled, MergelangError, RunError
 
 
@@ -207,7 +209,7 @@ class Pool(Team):
             while (item := self._take()) is not None:
                 self._control.wait()
                 work, number = item
-                with failing(work):
+                with failing(work), np.errstate(all="ignore"):  # we look for it ourselves
                     work.run_span(machine, number)
                 self._end_span(work)
         except BaseException as error:
@@ -265,7 +267,7 @@ class Pool(Team):
             self._left[id(work)] -= 1
             if self._left[id(work)]:
                 return
-        with failing(work):
+        with failing(work), np.errstate(all="ignore"):
             work.end_pass()
         if work.finished:
             with self._changed:

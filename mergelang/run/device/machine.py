@@ -101,6 +101,10 @@ class DeviceMachine:
         narrow(block, raw.view(stored))
         return raw
 
+    def level(self, block: torch.Tensor) -> None:
+        """See `Machine.level`."""
+        block.masked_fill_(block.isnan(), math.nan)
+
     def nonfinite(self, raw: torch.Tensor, dtype: str) -> int | None:
         """The position of the first NaN or infinity among encoded elements, or None."""
         elements = raw.view(TORCH[dtype])
