@@ -209,3 +209,11 @@ help: give a value of 0 to 1, or change `min` and `max`
 def test_a_setting_out_of_range_is_a_mistake_with_a_place(capfd):
     assert main(["check", "mix.merge", "--set", "t=3"]) == 1
     assert capfd.readouterr() == ("", OUT_OF_RANGE)
+
+
+def test_control_characters_of_a_recipe_do_not_reach_the_terminal(tmp_path, capfd):
+    (tmp_path / "x.merge").write_text('model m = "a\x1b[31m\x9b\x7f"\noutput "out" = m\n')
+    assert main(["check", str(tmp_path / "x.merge")]) == 1
+    said = capfd.readouterr().err
+    assert "␛[31m\N{REPLACEMENT CHARACTER}" in said and "␡" in said
+    assert not {each for each in said if not each.isprintable()} - {"\n"}

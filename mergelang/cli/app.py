@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has left (`| head`): nothing more can be said there.
-        is_run = "run" in words[:1]
+        is_run = "run" in words[:1] and "--dry-run" not in words
         for stream, last in ((sys.stdout, ""), (sys.stderr, INTERRUPTED if is_run else "")):
             try:
                 stream.write(last)

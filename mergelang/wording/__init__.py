@@ -43,6 +43,11 @@ KINDS: dict[str, Kind] = {
 }
 
 
+_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_VISIBLE |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
+"""A sign for each control character that a text quotes, which a terminal would obey."""
+
+
 def message(diagnostic: Diagnostic) -> str:
     """The one-line message, without code or place."""
     return fill(KINDS[diagnostic.code].message, diagnostic.facts) or diagnostic.code
@@ -66,4 +71,4 @@ def render(diagnostic: Diagnostic) -> str:
         others = tuple(zip(diagnostic.related, labels, strict=False))
         lines += draw_spans((diagnostic.span, label), others)
     lines += [f"help: {line}" for line in helps(diagnostic)]
-    return "\n".join(lines)
+    return "\n".join(lines).translate(_VISIBLE)
