@@ -108,3 +108,11 @@ def test_a_histogram():
         ("mean", "0.1"), ("deviation", "0.5"), ("zeros", "1 (14.29%)"), ("not finite", "2 values"),
     ]  # fmt: skip
     assert histogram_lines(Histogram(0, 0, (0,), 0, 0, 0, 0, 3)) == ["no finite value"]
+
+
+def test_rows_with_wide_labels_begin_in_one_column():
+    rows = [Row("混合", (("x",),)), Row("mlp", (("y",),))]
+    assert strip(rows, {"y": None}) == ["混合  ·", "mlp   █"]
+    assert heat_lines(rows, {}, DIFFERENCE, "blue", "red").plain.splitlines()[2:4] == [
+        " 混合   ", "  mlp   ",
+    ]  # fmt: skip

@@ -12,7 +12,13 @@ from mergelang.draw.graph_json import graph_json
 from mergelang.draw.graph_text import DOWN, LEFT, RIGHT, UP, Drawing, draw, draw_picture
 from mergelang.draw.mermaid import mermaid
 from mergelang.draw.picture import OPERATOR, OUTPUT, SOURCE, Box, Line, Picture, picture
-from mergelang.draw.words import option_text, path_shortened, plain_text, schedule_text
+from mergelang.draw.words import (
+    option_text,
+    path_shortened,
+    plain_text,
+    schedule_text,
+    shortened,
+)
 from mergelang.graph.build import build
 from mergelang.lang import ast
 from mergelang.source import Source, Span
@@ -201,6 +207,16 @@ def test_text_on_one_line_loses_comments_and_line_breaks_but_no_hash_in_a_string
 def test_of_a_long_folder_the_end_is_kept_and_of_a_hub_model_the_beginning():
     assert path_shortened("./models/experiments/seven", 12) == "…ments/seven"
     assert path_shortened("hf:mistralai/Mistral-7B", 12) == "hf:mistrala…"
+
+
+def test_a_text_is_cut_by_the_columns_that_it_takes():
+    assert shortened("混合模型", 8) == "混合模型"
+    assert shortened("混合模型", 7) == "混合模…"
+    assert shortened("混合模型", 6) == "混合…"
+    assert shortened("a混合", 4) == "a混…" and shortened("ab混合", 4) == "ab…"
+    assert path_shortened("./混合/模型", 7) == "…/模型"
+    assert path_shortened("./混合/模型", 5) == "…模型"
+    assert path_shortened("./混合/模型", 4) == "…型"
 
 
 def test_wide_characters_take_two_columns():

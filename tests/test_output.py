@@ -12,7 +12,13 @@ from safetensors import safe_open
 
 import mergelang
 from mergelang.errors import InputError
-from tests.checkpoints import llama_config, llama_shapes, write_model, write_tensors
+from tests.checkpoints import (
+    llama_config,
+    llama_shapes,
+    write_adapter,
+    write_model,
+    write_tensors,
+)
 from tests.interpret import read_tensors
 
 TOKENIZER = {"a": b'{"version": "a"}', "b": b'{"version": "b"}'}
@@ -99,15 +105,18 @@ def test_config_and_files_come_from_the_donor(folder, expression, donor):
 @pytest.fixture
 def tables(tmp_path) -> Path:
     """Models whose tables of tokens differ: `u` has a head, `w` has more rows, the head of `t` is
-    its embedding, and so is that of `c`, which has stored it; `p` and `q` have rows of which their
-    configs say nothing."""
+    its embedding, and so is that of `c` and of `d`, which have stored it; `p` and `q` have rows of
+    which their configs say nothing. The adapter `adh` changes the head, `ad` does not."""
     kinds = {
         "u": {}, "w": {"vocabulary": 40}, "p": {"vocab_size": 30},
         "q": {"vocabulary": 40, "vocab_size": 30}, "c": {"tie_word_embeddings": True},
+        "d": {"tie_word_embeddings": True},
         "t": {"lack": ["lm_head.weight"], "tie_word_embeddings": True},
     }  # fmt: skip
     for seed, (name, facts) in enumerate(kinds.items()):
         write_model(tmp_path / name, seed=seed, **facts)
+    write_adapter(tmp_path / "ad")
+    write_adapter(tmp_path / "adh", modules=("q_proj", "lm_head"))
     return tmp_path
 
 
@@ -131,13 +140,34 @@ def tables(tmp_path) -> Path:
         ("stack(u[..2], t[2..])", 32, 32, True, False),
         ("mean(t, c, missing: from(c))", 32, 32, True, True),
         ("mean(mean(u, t, missing: skip), t)", 32, 32, True, False),
+        ("stack(t[..1], c[1..2], u[2..])", 32, 32, False, True),
+        ("stack(c[..2], u[2..])", 32, 32, False, True),
+        ("stack(u[..2], c[2..])", 32, 32, False, True),
+        ("stack(c[..2], d[2..])", 32, 32, True, True),
+        ("match { layers 0..1 => c, @head => u, _ => t }", 32, 32, False, True),
+        ("match { layers 0..1 => c, @head => d, _ => t }", 32, 32, True, True),
+        ("match { layers 0..1 => c, @embed => u, _ => d }", 32, 32, False, True),
+        ("mean(c, u)", 32, 32, False, True),
+        ("mean(u, c)", 32, 32, False, True),
+        ("mean(c, d)", 32, 32, True, True),
+        ("mean(c, d, missing: from(u))", 32, 32, True, True),
+        ("mean(t, c, missing: from(u))", 32, 32, False, True),
+        ("mean(c, w, mismatch: from(w))", 40, 40, False, True),
+        ("mean(c, w, mismatch: from(c))", 32, 32, True, True),
+        ("slerp(c, u, t: 0.5)", 32, 32, False, True),
+        ("ties(u, base: c)", 32, 32, False, True),
+        ("ties(t, base: c, missing: from(u))", 32, 32, False, True),
+        ("c + 0.5 * (u - c)", 32, 32, False, True),
+        ("c + 0.5 * (d - c)", 32, 32, True, True),
+        ('c + lora("ad")', 32, 32, True, True),
+        ('c + lora("adh")', 32, 32, False, True),
     ],
 )
 def test_the_config_says_what_the_tables_of_tokens_are(
     tables, expression, rows, said, tied, head
 ):
     """The number of their rows, where that was so of its donor; and whether the head is one."""
-    names = "".join(f'model {name} = "{name}"\n' for name in "uwpqct")
+    names = "".join(f'model {name} = "{name}"\n' for name in "uwpqcdt")
     (tables / "x.merge").write_text(f'{names}output "out" = {expression}\n')
     plan = mergelang.load(tables / "x.merge").plan()
     shapes = {task.name: task.type.shape for task in plan.outputs[0].tasks}
@@ -164,6 +194,23 @@ def test_nested_configs_say_it_too(tmp_path):
     found = json.loads(plan.outputs[0].documents["config.json"])
     assert found["tie_word_embeddings"] and found["text_config"]["tie_word_embeddings"]
     assert found["vision_config"] == {"depth": 1}
+
+
+def test_that_the_head_is_the_embedding_may_be_said_in_a_nested_config_alone(tmp_path):
+    for name, tied in (("c", True), ("d", True), ("u", False)):
+        path = write_model(tmp_path / name)
+        shapes = {f"language_model.{each}": shape for each, shape in llama_shapes().items()}
+        write_tensors(path / "model.safetensors", shapes, dict.fromkeys(shapes, "BF16"))
+        text = llama_config() | {"tie_word_embeddings": tied}
+        (path / "config.json").write_text(json.dumps({"text_config": text}))
+    names = "".join(f'model {name} = "{name}"\n' for name in "cdu")
+    (tmp_path / "x.merge").write_text(
+        f'{names}output "alike" = mean(c, d)\noutput "own" = mean(c, u)\n'
+    )
+    plan = mergelang.load(tmp_path / "x.merge").plan()
+    alike, own = (json.loads(each.documents["config.json"]) for each in plan.outputs)
+    assert alike["text_config"]["tie_word_embeddings"] and "tie_word_embeddings" not in alike
+    assert not own["text_config"]["tie_word_embeddings"] and not own["tie_word_embeddings"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+from rich.cells import cell_len
+
 from mergelang.check.schedule import ONE
 from mergelang.draw.picture import picture
 from mergelang.graph import build
@@ -10,7 +12,8 @@ from mergelang.run import events
 from mergelang.source import Source, Span
 from mergelang.tensors import Inventory, Layering, TensorType
 from mergelang.tui.details import details
-from mergelang.tui.progress import RunState, after, clock, progress_text
+from mergelang.tui.progress import DONE, PENDING, RunState, after, clock, progress_text
+from mergelang.tui.run_page import nodes_text
 from mergelang.tui.states import box_states, output_states
 from tests.terms import add, program, scale, source, with_base
 
@@ -159,3 +162,12 @@ def test_the_bar_fits_eighty_columns():
 
 def test_times_are_written_as_on_a_clock():
     assert [clock(s) for s in (7, 750, 3725)] == ["0:07", "12:30", "1:02:05"]
+
+
+def test_bars_of_nodes_begin_in_one_column_whatever_their_names_are_made_of():
+    rows = [("out/混合", DONE, 1.0, "21 of 21"), ("plain", PENDING, 0.0, "0 of 21")]
+    lines = nodes_text(rows, 50).plain.splitlines()
+    assert lines[0].startswith("✓ out/混合  ") and lines[1].startswith("· plain     ")
+    assert [cell_len(line) for line in lines] == [42, 42]
+    long = [("out/" + "混合" * 10, DONE, 1.0, "1 of 1"), ("plain", DONE, 1.0, "1 of 1")]
+    assert [cell_len(line) for line in nodes_text(long, 40).plain.splitlines()] == [40, 40]

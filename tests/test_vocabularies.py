@@ -286,6 +286,49 @@ def test_rows_of_a_head_come_from_the_embedding_of_a_model_that_has_no_head(mode
     assert np.array_equal(out[HEAD][7], row(made, "b", "four"))
 
 
+@pytest.fixture
+def larger(models) -> Path:
+    """`d` has more tokens than `a`, and no head but its embedding."""
+    from safetensors.numpy import save_file
+
+    folder, _ = models
+    made = write(folder / "d", ["one", "two", "three", "four", "five"], 7, tie_word_embeddings=True)
+    tied = {name: each for name, each in made.items() if name != HEAD}
+    save_file(tied, folder / "d" / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("merge", ["linear(a, d", "linear(d, a"])
+@pytest.mark.parametrize("missing", ["skip", "from(a)"])
+@pytest.mark.parametrize("tokenizer", ["union(a, d)", "from(a)"])
+def test_tables_are_aligned_in_a_merge_that_also_says_what_to_do_with_a_missing_head(
+    larger, merge, missing, tokenizer
+):
+    """No `mismatch:` is needed, and it would change nothing."""
+    option = f"{{ tokenizer: {tokenizer} }}"
+    call = f'output "out" = {merge}, missing: {missing}'
+    out = run(larger, f"{call}) {option}")
+    said = run(larger, f"{call}, mismatch: from(a)) {option}")
+    assert len(out[EMBED]) == len(MARKS) + (3 if tokenizer == "from(a)" else 5)
+    assert (HEAD in out) is (missing != "skip") and out.keys() == said.keys()
+    assert all(np.array_equal(each, said[name]) for name, each in out.items())
+
+
+def test_tables_of_task_vectors_are_aligned_where_a_head_is_missing_too(larger):
+    call = "task_arithmetic(d, base: a, missing: from(a), weight: 1)"
+    out = run(larger, f'output "out" = {call} {{ tokenizer: union(a, d) }}')
+    expected = load_file(larger / "d" / "model.safetensors")[EMBED]
+    assert np.allclose(out[EMBED][len(MARKS) :], expected[len(MARKS) :], atol=1e-6)
+    assert len(out[HEAD]) == len(expected)
+
+
+@pytest.mark.parametrize("missing", ["skip", "from(a)"])
+def test_tables_that_no_output_aligns_are_told_where_a_head_is_missing_too(larger, missing):
+    with pytest.raises(RecipeError) as told:
+        run(larger, f'output "out" = linear(a, d, missing: {missing})')
+    assert [each.code for each in told.value.diagnostics if each.is_error] == ["E2401"]
+
+
 def test_rows_are_found_in_a_model_that_calls_its_tables_otherwise(models):
     from safetensors.numpy import save_file
 

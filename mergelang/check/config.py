@@ -4,17 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from mergelang.check.givers import Checkpoints, givers
 from mergelang.check.program import Term
 from mergelang.errors import InputError
 from mergelang.models import config as edits
 from mergelang.models.attention import spelled_out
-from mergelang.models.checkpoint import Checkpoint
-from mergelang.models.reference import Reference
 from mergelang.models.vocabulary import is_embedding, is_head, vocabulary_of
 from mergelang.ops.layout import Pick
 from mergelang.tensors import Inventory, Layering
-
-Checkpoints = Mapping[Reference, Checkpoint]
 
 SAME_LAYERS = ("module", "renamed", "moe", "retokenize", "resized")
 """Expressions that change names or what is in the layers, and leave them where they are."""
@@ -81,13 +78,15 @@ def _arranged(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> d
 
 def _with_tables(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> dict[str, Any]:
     """The config of a term whose tables of tokens are not its donor's: with the rows that they all
-    have, and with the head as the embedding where none is left, or as its own where one has come.
+    have, and with the head as the embedding where none is left, or as its own where it is.
 
     A number of rows that was not the donor's own stays as it is.
     """
     donor = donor_of(term)
     mine, theirs = term.inventory, donor.inventory
-    if mine is None or theirs is None or mine.tensors == theirs.tensors:
+    if mine is None or theirs is None:
+        return config
+    if mine.tensors == theirs.tensors and not edits.is_tied(config):
         return config
     known = vocabulary_of(theirs, config_of(donor, checkpoints), None, "")
     tables = [
@@ -97,23 +96,31 @@ def _with_tables(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -
     rows = {mine[name].shape[theirs[name].shape.index(known.rows)] for name in tables}
     if len(rows) == 1:
         config = edits.with_vocabulary(config, rows.pop(), known.rows, {})
-    has = _has_head(mine)
-    if has == _has_head(theirs) or not any(map(is_embedding, tables)):
+    embeddings = list(filter(is_embedding, tables))
+    heads, had = _heads(mine), bool(_heads(theirs))
+    if not embeddings or not (heads or had):
         return config
-    said = _of_head(term, checkpoints) if has else {}
-    return config if said.get(edits.TIED) else edits.with_tied(config, not has)
+    if not heads:
+        return edits.with_tied(config, True)
+    if had and not edits.is_tied(config):
+        return config
+    tied = _tied(term, heads + embeddings, checkpoints)
+    return config if tied else edits.with_tied(config, False)
 
 
-def _has_head(inventory: Inventory) -> bool:
-    return any(is_head(name) and len(kind.shape) == 2 for name, kind in inventory.tensors.items())
+def _heads(inventory: Inventory) -> list[str]:
+    return [
+        name for name, kind in inventory.tensors.items() if is_head(name) and len(kind.shape) == 2
+    ]
 
 
-def _of_head(term: Term, checkpoints: Checkpoints) -> Mapping[str, Any]:
-    """The config of the model that gives a term its head, which may be its embedding, stored."""
-    for each in (term.policy.get("missing"), *term.inputs):
-        if isinstance(each, Term) and _has_head(each.inventory):
-            return checkpoints[source_of(each).options["reference"]].config or {}
-    return {}
+def _tied(term: Term, names: list[str], checkpoints: Checkpoints) -> bool:
+    """Whether a head and an embedding are made of models alone whose head is their embedding,
+    which they have stored, so that the head is the embedding here too."""
+    return all(
+        edits.is_tied(checkpoints[each.options["reference"]].config or {})
+        for name in names for each in givers(term, name, checkpoints)
+    )  # fmt: skip
 
 
 def _listed(

@@ -132,9 +132,9 @@ def _difference(first: Inventory, other: Inventory) -> Difference:
 
 
 def without(inventory: Inventory, names: "Mapping | set[str]") -> Inventory:
-    """The inventory less some tensors."""
+    """The inventory less some tensors; itself where it has none of them."""
     kept = {name: kind for name, kind in inventory.tensors.items() if name not in names}
-    return replace(inventory, tensors=kept)
+    return inventory if len(kept) == len(inventory) else replace(inventory, tensors=kept)
 
 
 def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Inventory]) -> Inventory:

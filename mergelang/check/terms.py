@@ -15,7 +15,7 @@ from mergelang.check.program import Term
 from mergelang.check.report import Report
 from mergelang.check.schedule import ONE, ZERO, Constant, Schedule, matches
 from mergelang.check.suggest import counted, listed, nearest
-from mergelang.check.tensors import Comparisons, Fit, completed, patched
+from mergelang.check.tensors import Comparisons, Fit, completed, patched, without
 from mergelang.check.usage import Usage
 from mergelang.check.vocabularies import Vocabularies
 from mergelang.lang import ast
@@ -278,11 +278,12 @@ class Terms:
             self._report_missing(inputs, policy is not None)
             return None, None, {}
         if fit.mismatched and "mismatch" not in said:
-            if not fit.missing and self.vocabularies.excuse(inputs, fit.mismatched):
-                # An output may align the vocabularies; if none does, that is told at the end.
-                return inputs[donor].term.inventory, inputs[donor].term.inventory, {}
-            self._report_shapes(inputs, fit, policy is not None)
-            return None, None, {}
+            if not self.vocabularies.excuse(inputs, fit.mismatched):
+                self._report_shapes(inputs, fit, policy is not None)
+                return None, None, {}
+            # An output may align the vocabularies; if none does, that is told at the end.
+            alike = without(inputs[donor].term.inventory, set(fit.missing))
+            fit = Fit(alike, fit.missing, ())
         for word, names in (("missing", fit.missing), ("mismatch", fit.mismatched)):
             choice = said.get(word)
             if not names or choice is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import floor, isfinite
 from typing import NamedTuple
 
+from mergelang.draw.cells import cell_count, padded
 from mergelang.tensors import Inventory
 
 COLUMNS = " ▁▂▃▄▅▆▇█"
@@ -125,10 +126,10 @@ def strip(rows: Sequence[Row], done: Mapping[str, object], wide: int = 1) -> lis
 
     A cell is `wide` columns, the last of which is a gap where there is room for one.
     """
-    width = max((len(row.label) for row in rows), default=0)
+    width = max((cell_count(row.label) for row in rows), default=0)
     fill = max(1, wide - 1)
     return [
-        (f"{row.label:<{width}}  " + "".join(
+        (padded(row.label, width) + "  " + "".join(
             (_filled(cell, done) * fill).ljust(wide) for cell in row.cells
         )).rstrip()
         for row in rows

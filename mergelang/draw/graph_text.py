@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from unicodedata import combining, east_asian_width
 
+from mergelang.draw.cells import cell_count, cells
 from mergelang.draw.layers import Item, Layers, Passage, arrange
 from mergelang.draw.picture import OUTPUT, Box, Picture, picture
 from mergelang.draw.routes import Channel, route
@@ -79,7 +79,7 @@ def draw_picture(shown: Picture) -> Drawing:
         inputs[line.target] += 1
     # Three columns for each line that enters leave one that no line from above stands in.
     widths = {
-        id: max(*(_columns(text) + 4 for text in box.lines), 3 * inputs[id] + 2)
+        id: max(*(cell_count(text) + 4 for text in box.lines), 3 * inputs[id] + 2)
         for id, box in boxes.items()
     }
     layers = arrange(widths, [(line.source, line.target) for line in shown.lines])
@@ -197,7 +197,7 @@ class _Canvas:
         inner = rect.width - 2
         rows = [top_left + across * inner + top_right]
         for text in box.lines:
-            space = inner - _columns(text)
+            space = inner - cell_count(text)
             rows.append(side + " " * (space // 2) + text + " " * (space - space // 2) + side)
         rows.append(bottom_left + across * inner + bottom_right)
         for y, row in enumerate(rows, rect.y):
@@ -212,20 +212,3 @@ class _Canvas:
             ).rstrip()
             for row in zip(self._text, self._covered, self._arms, strict=True)
         )
-
-
-def cells(text: str) -> list[str]:
-    """The text by cells of a terminal: a wide character is followed by an empty one."""
-    cells: list[str] = []
-    for char in text:
-        if combining(char) and cells:
-            cells[-1] += char
-        else:
-            cells.append(char)
-            if east_asian_width(char) in "WF":
-                cells.append("")
-    return cells
-
-
-def _columns(text: str) -> int:
-    return len(cells(text))

@@ -6,6 +6,7 @@ from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.text import Text
 
+from mergelang.draw.cells import cell_count, padded
 from mergelang.draw.charts import SHADES, Row, shade
 from mergelang.draw.words import shortened
 from mergelang.measure import Sums
@@ -52,7 +53,7 @@ def heat_lines(
     values = cell_values(rows, found, measure)
     known = [value for line in values for value in line if value is not None]
     low, high, most = _ends(known)
-    width = min(LABEL, max(len("layer"), *(len(row.label) for row in rows), 0))
+    width = min(LABEL, max(len("layer"), *(cell_count(row.label) for row in rows), 0))
     count = max((len(row.cells) for row in rows), default=0)
     text = Text(no_wrap=True)
     text.append(f"{TITLES[measure]}\n\n", "bold")
@@ -60,7 +61,7 @@ def heat_lines(
         layers = "0".ljust(count * wide - 1) + "→"
         text.append(f"{'layer':>{width}}  {layers}\n", "dim")
     for row, line in zip(rows, values, strict=True):
-        text.append(f"{shortened(row.label, width):>{width}}  ", "dim")
+        text.append(padded(shortened(row.label, width), width, right=True) + "  ", "dim")
         for value in line:
             share = 0.0 if value is None or high <= low else min((value - low) / (high - low), 1.0)
             text.append(shade(value, low, high) * wide, mixed(cool, warm, share))

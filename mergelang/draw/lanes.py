@@ -5,7 +5,8 @@ meets a lane it takes, the lane bends in (`└ ┘ ┴`) when it ends there, els
 (`├ ┤ •`). A crossing (`┼`) joins nothing.
 """
 
-from mergelang.draw.graph_text import Drawing, Rect, Run, cells
+from mergelang.draw.cells import cell_count, padded
+from mergelang.draw.graph_text import Drawing, Rect, Run
 from mergelang.draw.picture import OUTPUT, SOURCE, Box, Picture
 
 MARKS = {SOURCE: "◇", OUTPUT: "◆"}
@@ -48,14 +49,14 @@ def draw_lanes(shown: Picture) -> Drawing:
         if users[box.id]:
             open_lanes[here] = box.id
     width = max((max(row) for row in drawn), default=0) + 1
-    names = max((len(cells(_name(box))) for box in order), default=0)
+    names = max((cell_count(_name(box)) for box in order), default=0)
     lines, rects = [], {}
     for y, (box, row) in enumerate(zip(order, drawn, strict=True)):
         drawing = "".join(row.get(x, " ") for x in range(width))
-        said = _padded(_name(box), names) + ("" if box.name is None else f"  {box.text}")
+        said = padded(_name(box), names) + ("" if box.name is None else f"  {box.text}")
         lines.append(f"{drawing}  {said}".rstrip())
-        rects[box.id] = Rect(width + 1, y, len(cells(said.rstrip())) + 2, 1)
-    widest = max((len(cells(line)) for line in lines), default=0) + 1
+        rects[box.id] = Rect(width + 1, y, cell_count(said.rstrip()) + 2, 1)
+    widest = max((cell_count(line) for line in lines), default=0) + 1
     return Drawing(
         tuple(lines), {box.id: rects[box.id] for box in shown.boxes}, runs, widest, shown
     )
@@ -63,10 +64,6 @@ def draw_lanes(shown: Picture) -> Drawing:
 
 def _name(box: Box) -> str:
     return box.text if box.name is None else box.name
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - len(cells(text)))
 
 
 def _order(shown: Picture, inputs: dict[str, list[str]]) -> list[Box]:

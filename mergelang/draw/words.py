@@ -7,6 +7,7 @@ from typing import Any
 
 from mergelang.check.schedule import Arithmetic, Arms, Constant, Curve, Schedule
 from mergelang.check.suggest import show
+from mergelang.draw.cells import beginning, cell_count, end
 from mergelang.graph.build import pattern_text
 from mergelang.lang import ast
 from mergelang.source import Span
@@ -37,15 +38,15 @@ def _without_comment(line: str) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text, cut to a width with an ellipsis."""
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+    """The text, cut to a width in cells with an ellipsis."""
+    return text if cell_count(text) <= width else beginning(text, width - 1).rstrip() + "…"
 
 
 def path_shortened(text: str, width: int) -> str:
     """The text, cut to a width: of a folder the end is kept, of a Hub model the beginning."""
-    if len(text) <= width or text.startswith("hf:"):
+    if cell_count(text) <= width or text.startswith("hf:"):
         return shortened(text, width)
-    return "…" + text[len(text) - width + 1 :]
+    return "…" + end(text, width - 1)
 
 
 def number_text(value: Fraction) -> str:

@@ -147,6 +147,14 @@ def _renumbered(value: Any, ids: Mapping[int, int]) -> Any:
 TIED = "tie_word_embeddings"
 
 
+def is_tied(config: Config) -> bool:
+    """Whether it says that the head is the embedding: at the top, else in a nested config that
+    speaks of a vocabulary."""
+    inside = (value for value in config.values() if isinstance(value, dict))
+    nested = any("vocab_size" in each and is_tied(each) for each in inside)
+    return bool(config.get(TIED, nested))
+
+
 def with_tied(config: Config, tied: bool) -> Config:
     """Of a model whose head is its embedding, or is not: said at the top, and wherever a nested
     config speaks of a vocabulary."""

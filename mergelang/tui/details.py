@@ -7,6 +7,7 @@ from rich.text import Text
 
 from mergelang.check.program import Program, Term
 from mergelang.check.schedule import ONE, ZERO, Arithmetic, Arms, Constant, Curve, at
+from mergelang.draw.cells import cell_count, padded
 from mergelang.draw.charts import bar, spark
 from mergelang.draw.graph_json import options
 from mergelang.draw.picture import OUTPUT, SOURCE, SUM, Box, Picture, operator_of
@@ -220,6 +221,6 @@ def param_text(value: Any) -> str:
 
 
 def _rows(text: Text, rows: list[tuple[str, str]]) -> None:
-    width = max((len(name) for name, _ in rows), default=0)
+    width = max((cell_count(name) for name, _ in rows), default=0)
     for name, value in rows:
-        text.append(f"{name:<{width}}  ", LABEL).append(value + "\n")
+        text.append(padded(name, width) + "  ", LABEL).append(value + "\n")

@@ -11,7 +11,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from mergelang.draw.graph_text import Drawing, Rect, Run, cells
+from mergelang.draw.cells import cells
+from mergelang.draw.graph_text import Drawing, Rect, Run
 from mergelang.draw.picture import Box
 from mergelang.tui.progress import MARKS, PENDING
 

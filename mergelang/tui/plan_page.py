@@ -12,9 +12,10 @@ from textual.containers import Vertical
 from textual.widgets import Checkbox, Input, Static
 
 from mergelang.check.program import Parameter
+from mergelang.draw.cells import cell_count, padded
 from mergelang.draw.plan_text import WIDTH, disks, plan_text
 from mergelang.draw.units import size
-from mergelang.draw.words import number_text
+from mergelang.draw.words import number_text, path_shortened
 from mergelang.plan.memory import wanted_memory
 from mergelang.plan.plan import Plan
 from mergelang.tui.details import param_text
@@ -80,7 +81,7 @@ class PlanPage(Page):
         self._params = facts
         home = self.query_one("#params")
         home.remove_children()
-        width = max((len(name) for name in params), default=0)
+        width = max((cell_count(name) for name in params), default=0)
         home.mount_all([_control(each, width) for each in params.values()])
         home.display = bool(params)
         if self.view.page is self:
@@ -148,20 +149,19 @@ def machine_text(plan: Plan) -> Text:
     rows = [("memory at most", wanted_memory(plan), machine_memory(), "there")]
     for folder, wanted, free in disks(plan):
         rows.append((f"disk of {_short(folder)}", wanted, free, "free"))
-    width = max(len(row[0]) for row in rows)
+    width = max(cell_count(row[0]) for row in rows)
     text = Text(no_wrap=True)
     for name, wanted, total, word in rows:
         share = wanted / total if total else 0.0
         tone = "red" if share > 1 else "yellow" if share > 0.8 else "green"
         note = "  too little" if share > 1 else ""
-        text.append(f"{name:<{width}}  ", "bold").append(track(share, BAR, tone))
+        text.append(padded(name, width) + "  ", "bold").append(track(share, BAR, tone))
         text.append(f"  {size(wanted)} of {size(total)} {word}", "").append(f"{note}\n", "bold red")
     return text
 
 
 def _short(folder: Path) -> str:
-    text = str(folder)
-    return text if len(text) <= 18 else f"…{text[-17:]}"
+    return path_shortened(str(folder), 18)
 
 
 def machine_memory() -> int:

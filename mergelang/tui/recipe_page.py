@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
+from mergelang.draw.cells import cell_count, padded
 from mergelang.draw.units import counted
 from mergelang.errors import Diagnostic
 from mergelang.source import Source
@@ -185,10 +186,10 @@ class RecipePage(Page):
         self._completion, self._offered_at = found, at
         shown = self.query_one("#completions", OptionList)
         shown.clear_options()
-        wide = max(len(each.label) for each in found.candidates)
+        wide = max(cell_count(each.label) for each in found.candidates)
         room = max(20, self.size.width - wide - 8)
         for each in found.candidates:
-            line = Text.assemble((each.label.ljust(wide), "bold"), "  ", (each.about, "dim"))
+            line = Text.assemble((padded(each.label, wide), "bold"), "  ", (each.about, "dim"))
             line.truncate(wide + 2 + min(48, room), overflow="ellipsis")
             shown.add_option(Option(line))
         shown.highlighted = 0

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import RichLog, Static
 
+from mergelang.draw.cells import cell_count, padded
 from mergelang.draw.charts import Row, strip, strip_rows
 from mergelang.draw.picture import SOURCE
 from mergelang.draw.units import size
@@ -210,7 +211,7 @@ class RunPage(Page):
 
 def nodes_text(rows: Sequence[tuple[str, str, float, str]], width: int) -> Text:
     """A line for each node: its state, its name, a bar, how much is done, in so many columns."""
-    named = min(max((len(name) for name, *_ in rows), default=0), NAME)
+    named = min(max((cell_count(name) for name, *_ in rows), default=0), NAME)
     count = max((len(said) for *_, said in rows), default=0)
     long = max(4, min(BAR, width - named - count - 6))
     named = max(8, min(named, width - long - count - 6))
@@ -218,6 +219,6 @@ def nodes_text(rows: Sequence[tuple[str, str, float, str]], width: int) -> Text:
     for name, state, share, said in rows:
         tone = TONES.get(state, "")
         text.append(f"{MARKS[state] or '·'} ", tone)
-        text.append(f"{shortened(name, named):<{named}}  ").append(track(share, long, tone))
+        text.append(padded(shortened(name, named), named) + "  ").append(track(share, long, tone))
         text.append(f"  {said:>{count}}\n", "dim")
     return text

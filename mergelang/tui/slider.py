@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widget import Widget
 
+from mergelang.draw.cells import padded
 from mergelang.draw.words import number_text
 
 STEPS = 20
@@ -104,7 +105,7 @@ class Slider(Widget, can_focus=True):
         strong = "bold" if self.has_focus else ""
         text = Text(no_wrap=True)
         text.append("› " if self.has_focus else "  ", "bold")
-        text.append(f"{self.label:<{self._label_width}}  ", strong)
+        text.append(padded(self.label, self._label_width) + "  ", strong)
         text.append("━" * at, "bold").append("●", "bold yellow")
         text.append("─" * (width - 1 - at), "dim")
         text.append(f"  {number_text(self.value)}", "bold")

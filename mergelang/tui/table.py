@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from mergelang.draw.graph_text import cells
+from mergelang.draw.cells import padded
 
 
 class Column(NamedTuple):
@@ -196,9 +196,8 @@ class Table(ScrollView, can_focus=True):
         for number, (text, wide, column) in enumerate(
             zip(shown, self._widths, self.columns, strict=True)
         ):
-            space = " " * (wide - len(cells(text)))
             gap = " " * GAP if order is None or order[0] != number else " ▼" if order[1] else " ▲"
-            parts.append((space + text if column.right else text + space) + gap)
+            parts.append(padded(text, wide, right=column.right) + gap)
         strip = Strip([Segment("".join(parts), style)])
         left = self.scroll_offset.x
         return strip.crop_extend(left, left + width, style)
