@@ -322,6 +322,16 @@ def test_tables_of_task_vectors_are_aligned_where_a_head_is_missing_too(larger):
     assert len(out[HEAD]) == len(expected)
 
 
+@pytest.mark.parametrize("call", ["ties(d, base: a", "ties(a, base: d", "dare(d, a, base: a"])
+@pytest.mark.parametrize("missing", ["skip", "from(a)"])
+def test_what_is_said_of_tables_that_an_output_aligns_changes_nothing(larger, call, missing):
+    option = f"missing: {missing}) {{ tokenizer: union(a, d) }}"
+    out = run(larger, f'output "out" = {call}, density: 0.5, {option}')
+    said = run(larger, f'output "out" = {call}, density: 0.5, mismatch: from(a), {option}')
+    assert len(out[EMBED]) == len(MARKS) + 5 and out.keys() == said.keys()
+    assert all(np.array_equal(each, said[name]) for name, each in out.items())
+
+
 @pytest.mark.parametrize("missing", ["skip", "from(a)"])
 def test_tables_that_no_output_aligns_are_told_where_a_head_is_missing_too(larger, missing):
     with pytest.raises(RecipeError) as told:

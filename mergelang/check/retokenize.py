@@ -406,12 +406,34 @@ def _copy(
         shape = _shaped(term, name, inputs, policy)
         if shape is not None:
             tensors[name] = TensorType(tensors[name].dtype, shape)
+    tensors |= _fitting_again(term, inputs, vocabularies)
     inventory = replace(term.inventory, tensors=tensors)
     return replace(
         term, inputs=inputs, policy=policy, donor=term.donor and new[id(term.donor)],
         inventory=inventory, layout=term.layout and replace(term.layout, inventory=inventory),
         mixed=frozenset(),
     )  # fmt: skip
+
+
+def _fitting_again(
+    term: Term, inputs: Sequence[Term], vocabularies: Vocabularies
+) -> dict[str, TensorType]:
+    """Tables that a task vector left to the base, since they had other shapes before."""
+    if term.layout is not None or term.op == "match" or not inputs:
+        return {}
+    tables = {
+        name for before, now in zip(term.inputs, inputs, strict=True)
+        for name in (*vocabularies.tables(before), *(now.inventory.tensors.keys()
+                                                     - before.inventory.tensors.keys()))
+    }  # fmt: skip
+    kinds = {
+        name: {each.inventory.tensors.get(name) for each in inputs}
+        for name in sorted(tables - term.inventory.tensors.keys())
+    }
+    return {
+        name: inputs[0].inventory[name] for name, found in kinds.items()
+        if None not in found and len({kind.shape for kind in found}) == 1
+    }  # fmt: skip
 
 
 def _shaped(
