@@ -153,20 +153,14 @@ layers that are not those of the slice.
 wrong:  merge_method: slerp
         base_model: a
         slices:
-          - sources:
-              - {model: a, layer_range: [0, 4]}
-              - {model: b, layer_range: [0, 4]}
-            parameters:
-              t: {filter: layers.7., value: 0.5}
+          - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]
+            parameters: {t: {filter: layers.7., value: 0.5}}
 
 right:  merge_method: slerp
         base_model: a
         slices:
-          - sources:
-              - {model: a, layer_range: [0, 4]}
-              - {model: b, layer_range: [0, 4]}
-            parameters:
-              t: 0.5
+          - sources: [{model: a, layer_range: [0, 4]}, {model: b, layer_range: [0, 4]}]
+            parameters: {t: 0.5}
 """,
     ),
     "E1112": Kind(
