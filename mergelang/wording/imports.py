@@ -444,10 +444,9 @@ right:  weight:
         label="the last condition",
         help=("add an item without a filter for all the rest: `- value: ...`",),
         explain="""\
-A list of conditions gives a value to the tensors whose names hold a filter. The others take the
-value of the next level, and this parameter has none there, and no default. So the recipe is a
-`match` of the tensors that are named, without an arm for others: where the models have some, that
-is an error (E0509).
+Filters say which tensors have a value here, and no other level and no default has one for the rest.
+So the recipe is a `match` of what they name, without an arm for others: where the models have such
+tensors, that is an error (E0509).
 
 wrong:  parameters:
           t:
