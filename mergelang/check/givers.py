@@ -1,6 +1,6 @@
 """Which models a tensor of an expression is made of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mergelang.check.program import Term
 from mergelang.check.schedule import matches
@@ -37,24 +37,29 @@ def _made_of(term: Term, name: str) -> list[tuple[Term, str]]:
         place = term.inventory.place(name)
         arms = zip(term.options["patterns"], term.inputs, strict=True)
         return [next((arm, name) for pattern, arm in arms if matches(pattern, place))]
-    inputs = _compared(term)
-    kinds = [each.inventory.tensors.get(name) for each in inputs if _speaks(each, name)]
-    word = "missing" if None in kinds else "mismatch"
-    differs = None in kinds or len({kind.shape for kind in kinds}) > 1 or name in term.mixed
-    chosen = term.policy.get(word)
-    if differs and isinstance(chosen, Term):
+    chosen = term.policy.get(policy_for(term, compared(term), name))
+    if isinstance(chosen, Term):
         return [(chosen, name)]
     return [(each, name) for each in term.inputs if name in each.inventory]
 
 
-def _compared(term: Term) -> list[Term]:
+def policy_for(term: Term, inputs: Sequence[Term], name: str) -> str | None:
+    """The policy of a call that answers for a tensor which not all inputs that it `compared` have
+    alike; None where they do."""
+    # An adapter that lacks a tensor leaves it as it is.
+    kinds = [
+        each.inventory.tensors.get(name) for each in inputs
+        if name in each.inventory or not each.inventory.sparse
+    ]  # fmt: skip
+    if None in kinds:
+        return "missing"
+    differ = len({kind.shape for kind in kinds}) > 1 or name in term.mixed
+    return "mismatch" if differ else None
+
+
+def compared(term: Term) -> list[Term]:
     """The inputs of a call whose tensors its policies compare."""
     if term.op != "from_base":
         return list(term.inputs)
     base, delta = term.inputs
     return [base, *(each.inputs[0] if each.op == "sub" else each for each in delta.inputs)]
-
-
-def _speaks(term: Term, name: str) -> bool:
-    """Whether a term has a tensor, or should: an adapter that lacks one leaves it as it is."""
-    return name in term.inventory or not term.inventory.sparse

@@ -7,6 +7,7 @@ Structural keys are made here and nowhere else. Nothing of a tensor is looked at
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from mergelang.check.givers import compared, policy_for
 from mergelang.check.program import Program, Term
 from mergelang.check.schedule import ONE, Constant
 from mergelang.graph.node import Graph, Interner, Node, assemble, postorder
@@ -87,20 +88,12 @@ def _taken(term: Term) -> dict[str, frozenset[str]]:
     """The tensors of a term that not all its inputs have alike, by the policy that answers."""
     if not term.policy or term.inventory is None:
         return {}
-    inputs = list(term.inputs)
-    if term.op == "from_base":
-        base, delta = inputs
-        inputs = [base, *(each.inputs[0] if each.op == "sub" else each for each in delta.inputs)]
+    inputs = compared(term)
     found: dict[str, set[str]] = {"missing": set(), "mismatch": set()}
     for name in term.inventory:
-        kinds = [
-            each.inventory.tensors.get(name) for each in inputs
-            if name in each.inventory or not each.inventory.sparse
-        ]  # fmt: skip
-        if None in kinds:
-            found["missing"].add(name)
-        elif len({kind.shape for kind in kinds}) > 1 or name in term.mixed:
-            found["mismatch"].add(name)
+        word = policy_for(term, inputs, name)
+        if word is not None:
+            found[word].add(name)
     return {word: frozenset(names) for word, names in found.items()}
 
 
