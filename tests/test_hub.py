@@ -238,7 +238,7 @@ def test_a_commit_of_the_lock_that_is_gone_is_told_and_updated(hub, tmp_path, mo
         written.plan()
     assert render(told.value.diagnostics[0]).splitlines()[0::5] == [
         f"error[E2223]: `org/name` on the Hub has no revision `{gone}`",
-        "help: it is kept in a lock: `mergelang lock RECIPE --update hf:org/name` takes what is "
+        "help: if a lock keeps it, `mergelang lock RECIPE --update hf:org/name` takes what is "
         "there now",
     ]
     write_lock(written, ["m0"])

@@ -185,7 +185,7 @@ To one who may not see it, a private repository looks as if it were not there.
         label="no such revision",
         help=(
             "a revision is a branch, a tag or a commit (all 40 digits) of the repository{written}",
-            "it is kept in a lock: `mergelang lock RECIPE --update {text}` takes what is there now",
+            "if a lock keeps it, `mergelang lock RECIPE --update {text}` takes what is there now",
         ),
         explain="""\
 What stands after the `@` is the name of a branch or a tag, or a whole commit. Its owner may have
