@@ -417,6 +417,19 @@ def test_sources_of_one_text_in_two_folders_are_two(call, folder):
     assert call("run", "one/x.merge", "--frozen")[0] == 0
 
 
+def test_a_source_of_a_used_recipe_behind_a_link_is_found_again(call, folder):
+    write_two_houses(folder)
+    (folder / "far" / "inner").mkdir(parents=True)
+    (folder / "two" / "models").rename(folder / "far" / "models")
+    (folder / "two" / "link").symlink_to("../far/inner")
+    edit(folder / "two" / "house.merge", "models/base", "link/../models/base")
+    assert call("run", "one/x.merge")[0] == 0
+    assert "source ../two/link/../models/base = local\n" in (
+        (folder / "one" / "x.merge.lock").read_text()
+    )
+    assert call("verify", "one/out", "--parents")[0] == 0
+
+
 def test_a_source_that_is_written_in_two_ways_is_locked_both_ways(call, folder):
     (folder / "link").symlink_to("a")
     (folder / "mix.merge").write_text(

@@ -260,10 +260,12 @@ class _File:
         if self.main or reference.path is None or Path(text).expanduser().is_absolute():
             return text
         main = self.shared.folder.resolve()
-        return (
-            text if self.folder == main
-            else Path(os.path.relpath(self.folder / text, main)).as_posix()
-        )  # fmt: skip
+        if self.folder == main:
+            return text
+        short = Path(os.path.relpath(self.folder / text, main))
+        if (main / short).resolve() != reference.path:  # a `..` behind a link leads elsewhere
+            short = Path(os.path.relpath(self.folder, main), text)
+        return short.as_posix()
 
     def _wrong(self, error: InputError, span: Span) -> None:
         """Reports a source that cannot be used, or not now."""
