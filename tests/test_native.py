@@ -11,7 +11,7 @@ import pytest
 
 from mergelang.errors import RunError
 from mergelang.ops import expr as e
-from mergelang.run import compiler, native
+from mergelang.run import compiler, program
 from mergelang.run.evaluate import Memory, evaluate
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
@@ -68,7 +68,7 @@ def test_the_built_code_and_the_kernels_of_torch_give_the_same_bytes(
         pytest.skip("no C compiler")
     root, kind = EXPRESSIONS[name](*pair).expr, TensorType(stored, (COUNT,))
     built = evaluate(root, kind, block=1 << 15, allow_nonfinite=name == "large")
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(compiler, "library", lambda: None)
     assert evaluate(root, kind, block=1 << 16, allow_nonfinite=name == "large") == built
 
 
@@ -122,7 +122,7 @@ def test_dots_of_a_few_vectors_have_the_same_last_digits(name, count, tmp_path, 
             files.close()
 
     built = outcome()
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(compiler, "library", lambda: None)
     assert outcome() == built
 
 
@@ -146,10 +146,10 @@ def test_the_built_code_goes_row_by_row_as_numpy_does(name, width, pair, tmp_pat
         e.load(Extent(each.expr.attr.path, 0, kind), each.key, context) for each in (x, y)
     )
     root, kind = BY_ROWS[name](x, y).expr, TensorType("F32", kind.shape)
-    assert not native.needs_torch(root, kind)
+    assert not program.needs_torch(root, kind)
     built = evaluate(root, kind)
-    native.needs_torch.cache_clear()
-    monkeypatch.setattr(native, "library", lambda: None)
+    program.needs_torch.cache_clear()
+    monkeypatch.setattr(compiler, "library", lambda: None)
     assert evaluate(root, kind) == built
 
 
@@ -185,7 +185,7 @@ def test_numbers_that_are_not_finite_are_found_and_let_through_as_the_kernels_do
     let_through = evaluate(root, kind, allow_nonfinite=True)
     with pytest.raises(Exception, match="holds nan at element 40000"):
         evaluate(root, kind)
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(compiler, "library", lambda: None)
     assert evaluate(root, kind, allow_nonfinite=True) == let_through
 
 
@@ -202,7 +202,7 @@ def test_what_is_no_number_has_the_same_bytes_however_it_came_to_be(dtype, tmp_p
     for _ in range(2):
         for root in (x - y, (x + y * -1.0)):
             assert evaluate(root.expr, kind, allow_nonfinite=True) == wanted
-        monkeypatch.setattr(native, "library", lambda: None)
+        monkeypatch.setattr(compiler, "library", lambda: None)
 
 
 def test_sums_of_what_is_not_finite_warn_of_nothing(tmp_path, recwarn):
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_read_to_the_end_is_told(
     (tmp_path / "short").write_bytes(bytes(100_000))
     (tmp_path / "folder").mkdir()
     if not built:
-        monkeypatch.setattr(native, "library", lambda: None)
+        monkeypatch.setattr(compiler, "library", lambda: None)
     kind = TensorType("BF16", (COUNT,))
     x = e.load(Extent(str(tmp_path / name), 0, kind), b"x", e.Context(7, "w", kind))
     with pytest.raises(RunError) as told:

@@ -36,7 +36,7 @@ from mergelang.run.crew import Crew, can_fork
 from mergelang.run.device import LARGEST, THREADS
 from mergelang.run.job import Job
 from mergelang.run.machine import Files, Machine
-from mergelang.run.native import needs_torch
+from mergelang.run.program import needs_torch
 from mergelang.run.reduce import UNIT
 from mergelang.run.resume import head, inputs_of, refuse_changed, tasks_left
 from mergelang.run.workers import Control, Pool, Result, Team, Work

@@ -22,7 +22,7 @@ from mergelang.run.finite import nonfinite
 from mergelang.run.floats import widen
 from mergelang.run.kernel import by_torch, kernel
 from mergelang.run.machine import Files, Frame, Machine
-from mergelang.run.native import Program, program, takes_rows
+from mergelang.run.program import Program, program, takes_rows
 from mergelang.run.reduce import UNIT, Sum, reducer, span_of
 from mergelang.run.scalars import compute, compute_many
 from mergelang.run.spill import Spilled

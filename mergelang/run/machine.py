@@ -21,7 +21,8 @@ from mergelang.plan.cost import matrix
 from mergelang.run import partial
 from mergelang.run.finite import nonfinite
 from mergelang.run.floats import STORED, widen
-from mergelang.run.native import Failed, Program, Runner, bracket
+from mergelang.run.native import Failed, Runner, bracket
+from mergelang.run.program import Program
 from mergelang.run.stream import Stream
 from mergelang.run.tape import Step, Tape
 from mergelang.tensors import DTYPES, Binding

@@ -1,266 +1,24 @@
-"""A pass of a tape for the built code: its steps as numbers, its buffers as addresses.
-
-Takes over what works element by element on float32, and the sums of whole units; steps that it does
-not know and that need no other block (stored float32, rows, whole tensors) are given to it as
-blocks. `reference.py` says what each step means; the bytes are the same.
-"""
+"""Programs run by the built code (`native.c`): their buffers, as addresses."""
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr
-from mergelang.plan.cost import is_wide, matrix, order, row_block
-from mergelang.run.compiler import library
-from mergelang.run.tape import Slot, Step, Tape, open_arguments, with_numbers
-from mergelang.tensors import TensorType
+from mergelang.ops.expr import BLOCK, MASK, Draw
+from mergelang.run import compiler
+from mergelang.run.program import CODES, Program
+from mergelang.run.tape import Step, open_arguments, with_numbers
 
 STRIP = 1 << 10
-
-MOST = 4
-"""Vectors of which all dots are summed at once."""
+"""Elements that go through all steps of a program before the next ones do."""
 
 READ = 1 << 16
 """Elements of each stored tensor that are read at a time."""
 
 READY = 16
 """Programs that a thread keeps ready: those of the passes over tensors of a few patterns."""
-
-LONGEST = (1 << 16) - 1
-"""Elements of the longest row whose elements can be ranked: rows are read in pairs."""
-
-_OPS = (
-    "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
-    "chosen_from", "chosen_above", "chosen_some", "add", "sub", "mul", "div", "lt", "le", "eq",
-    "gt", "ge", "neg", "abs", "sign", "sqrt", "and", "or", "not", "fill_mask", "dot", "sum",
-    "rank",
-)  # fmt: skip
-"""The operations of `native.c`, in its order."""
-
-_CODES = {op: code for code, op in enumerate(_OPS)}
-
-_STEP = np.dtype(
-    [("op", "i4"), ("out", "i4"), ("a", "i4"), ("b", "i4"), ("c", "i4"), ("x", "f4"), ("y", "f4"),
-     ("share", "u4"), ("low", "u8"), ("high", "u8")],
-    align=True,
-)  # fmt: skip
-
-GIVEN = frozenset({"load", "gather", "whole", "spread", "product", "noise"})
-"""What needs no other block: it can be computed before the steps that need it."""
-
-_LOADS = {"BF16": "load", "F16": "load_half"}
-_STORES = {"BF16": "store", "F16": "store_half"}
-
-INFINITE = {"BF16": 0x7F80, "F16": 0x7C00}
-"""The bits of a stored number that is infinite; those of finite magnitudes lie below."""
-
-
-class Program(NamedTuple):
-    """The steps of one pass. Blocks from `tape.blocks` on are `given`, one for each of those steps;
-    `loads` are stored in two bytes. Of the tape's `numbers` each of `x` and `y` is a step that has
-    one as this operand, and which; each of `choices` a step that chooses by one, and which: its
-    operation depends on the block. `draws` are the steps whose random stream depends on the tensor,
-    `ranks` those that go row by row. `full` are the blocks and masks that are held whole, not a
-    strip at a time.
-
-    `results` are the blocks and masks of the tape's targets but for those of sums, in order;
-    `sums` how many sums there are; `stores` whether the root is stored in two bytes. `infinite` are
-    the bits of infinity of each load, and last of what is stored. Where all sums are dots of a few
-    `vectors`, stored ones or differences of two, these are the loads of each, -1 for no second one,
-    and `dots` the number of the sum of each pair, -1 for none.
-    """
-
-    steps: np.ndarray
-    given: tuple[Step, ...]
-    loads: tuple[Step, ...]
-    choices: tuple[tuple[int, int], ...]
-    x: tuple[tuple[int, int], ...]
-    y: tuple[tuple[int, int], ...]
-    draws: tuple[tuple[int, Draw], ...]
-    ranks: tuple[int, ...]
-    numbers: tuple[Expr, ...]
-    results: tuple[tuple[str, int], ...]
-    full: tuple[frozenset[int], frozenset[int]]
-    blocks: int
-    masks: int
-    sums: int
-    stores: bool
-    infinite: np.ndarray
-    vectors: np.ndarray
-    dots: np.ndarray
-
-    @property
-    def flows(self) -> bool:
-        """Whether nothing is held of what goes through but its sums: any number of elements can."""
-        return not (self.stores or any(self.full))
-
-
-def program(
-    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]] = (), dtype: str = ""
-) -> Program | None:
-    """The program of a tape, or None where the built code cannot run it.
-
-    `sums` are the operation (`sum` or `dot`) of each sum and which of the tape's results it adds
-    up: those are gathered strip by strip. `dtype` is that of the only result, where it is stored.
-    """
-    if library() is None or any(not _known(step) for step in tape.steps):
-        return None
-    rows: list[tuple[Any, ...]] = []
-    given: list[Step] = []
-    loads: list[Step] = []
-    choices: list[tuple[int, int]] = []
-    operands: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    number = {expr: at for at, expr in enumerate(tape.numbers)}
-    draws: list[tuple[int, Draw]] = []
-    ranks: list[int] = []
-    full: dict[str, set[int]] = {BLOCK: set(), MASK: set()}
-    made: dict[str, set[int]] = {BLOCK: set(), MASK: set()}  # since the last step by rows
-    where: dict[str, dict[int, int]] = {BLOCK: {}, MASK: {}}  # a block that is given has its own
-
-    def place(kind: str, slot: int) -> int:
-        found = where[kind].get(slot, slot)
-        if found not in made[kind]:
-            full[kind].add(found)
-        return found
-
-    for step in tape.steps:
-        pool = MASK if step.op in ("and", "or", "not") else BLOCK
-        kinds = [MASK if step.op == "where" and i == 0 else pool for i in range(len(step.args))]
-        args = [
-            place(kind, arg) if isinstance(arg, Slot) else arg
-            for kind, arg in zip(kinds, step.args, strict=True)
-        ]
-        if step.op in GIVEN and not _loaded(step):
-            where[BLOCK][step.out] = tape.blocks + len(given)
-            given.append(step)
-            continue
-        where[step.kind].pop(step.out, None)
-        if step.op == "rank":
-            full[BLOCK] |= {args[0], step.out}
-            made = {BLOCK: set(), MASK: set()}
-            ranks.append(len(rows))
-            rows.append(_row("rank", step.out, a=args[0]))
-            continue
-        made[step.kind].add(step.out)
-        if step.op == "load":
-            rows.append(_row(_LOADS[step.attr.type.dtype], step.out, a=len(loads)))
-            loads.append(step)
-        elif step.op == "chosen":
-            choices.append((len(rows), number[step.args[1]]))
-            rows.append(_row("chosen_from", step.out, a=args[0]))
-        else:
-            if step.op in ("keep", "uniform"):
-                draws.append((len(rows), step.attr[0] if step.op == "keep" else step.attr))
-            for found, arg in zip(operands, args[step.op == "where" :], strict=False):
-                if isinstance(arg, Expr):
-                    found.append((len(rows), number[arg]))
-            rows.append(_encoded(step, args))
-    results = [(kind, place(kind, s)) for s, kind in zip(tape.results, tape.kinds, strict=True)]
-    summed = {number for _, numbers in sums for number in numbers}
-    for number, (op, numbers) in enumerate(sums):
-        a, b = (*(results[i][1] for i in numbers), -1)[:2]
-        rows.append(_row(op, number, a=a, b=b))
-    stores = dtype in _STORES
-    if stores:
-        rows.append(_row(_STORES[dtype], 0, a=results[0][1]))
-        results = []
-    stored = [*(each.attr.type.dtype for each in loads), dtype if stores else "BF16"]
-    kept = [each for i, each in enumerate(results) if i not in summed]
-    for kind, slot in kept:
-        full[kind].add(slot)
-    full[BLOCK] |= set(range(tape.blocks, tape.blocks + len(given)))
-    return Program(
-        np.array(rows, dtype=_STEP), tuple(given), tuple(loads), tuple(choices),
-        tuple(operands[0]), tuple(operands[1]), tuple(draws),
-        tuple(ranks), tape.numbers, tuple(kept), (frozenset(full[BLOCK]), frozenset(full[MASK])),
-        tape.blocks + len(given), tape.masks, len(sums), stores,
-        np.array([INFINITE[each] for each in stored], np.uint32), *_vectors(tape, sums),
-    )  # fmt: skip
-
-
-def _vectors(
-    tape: Tape, sums: Sequence[tuple[str, Sequence[int]]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """`vectors` and `dots` of a program, empty where not all sums are dots of a few vectors."""
-    none = np.empty((0, 2), np.int32), np.empty(0, np.int32)
-    made: dict[int, tuple[int, int]] = {}
-    loads = 0
-    for step in tape.steps:
-        known = [made.get(arg) for arg in step.args if isinstance(arg, Slot)]
-        if step.op == "load" and step.attr.type.dtype == "BF16":
-            made[step.out] = loads, -1
-            loads += 1
-        elif step.op == "sub" and len(known) == 2 and all(x and x[1] < 0 for x in known):
-            made[step.out] = known[0][0], known[1][0]
-        else:
-            return none
-    pairs: dict[tuple[tuple[int, int], ...], int] = {}
-    for number, (op, operands) in enumerate(sums):
-        if op != "dot":
-            return none
-        pairs[tuple(sorted(made[tape.results[i]] for i in operands))] = number
-    if len(tape.results) > 2 * len(sums):  # something else than sums looks at blocks, too
-        return none
-    vectors = sorted({vector for pair in pairs for vector in pair})
-    wanted = list(combinations_with_replacement(vectors, 2))
-    if not 0 < len(vectors) <= MOST or not len(wanted) <= 2 * len(pairs) == 2 * len(sums):
-        return none
-    dots = [pairs.get(pair, -1) for pair in wanted]
-    return np.array(vectors, np.int32), np.array(dots, np.int32)
-
-
-def takes_rows(block: int, shape: tuple[int, ...]) -> bool:
-    """Whether the built code can go through blocks of whole rows, of this many elements; 0: of any
-    elements."""
-    return not block or (block % 2 == 0 and matrix(ROWS, shape)[1] <= LONGEST)
-
-
-@lru_cache(maxsize=512)
-def needs_torch(root: Expr, type: TensorType) -> bool:
-    """Whether some pass over a tensor has to be run by `reference.py`, or a function of torch."""
-    alien = {"band", "factor", "product", "rowwise", "whole"}
-    return (
-        library() is None or is_wide(root) or not takes_rows(row_block(root, type), type.shape)
-        or type.dtype == "F64" or any(expr.op in alien for expr in order(root))
-    )  # fmt: skip
-
-
-def _loaded(step: Step) -> bool:
-    return step.op == "load" and step.attr.type.dtype in _LOADS
-
-
-def _known(step: Step) -> bool:
-    return step.op in _CODES or step.op in GIVEN or step.op == "chosen"
-
-
-def _row(
-    op: str, out: int, a: int = -1, b: int = -1, c: int = -1, x: float = 0, y: float = 0,
-    share: int = 0,
-) -> tuple[Any, ...]:  # fmt: skip
-    with np.errstate(over="ignore"):  # a number beyond float32 is infinite
-        return _CODES[op], out, a, b, c, np.float32(x), np.float32(y), share, 0, 0
-
-
-def _encoded(step: Step, args: list[Any]) -> tuple[Any, ...]:
-    op, out = step.op, step.out
-    if op == "fill":
-        return _row(op, out, x=step.attr) if step.kind == BLOCK else _row(
-            "fill_mask", out, a=int(step.attr)
-        )
-    if op == "keep":
-        return _row(op, out, share=min(max(round(step.attr[1] * 2**32), 1), 2**32 - 1))
-    if op == "uniform":
-        return _row(op, out)
-    mask = [args.pop(0)] if op == "where" else []
-    slots = [arg if isinstance(arg, int) else -1 for arg in args]
-    numbers = [0.0 if isinstance(arg, (int, Expr)) else float(arg) for arg in args]
-    x, y = (*numbers, 0.0, 0.0)[:2]
-    a, b, c = (*mask, *slots, -1, -1)[:3]
-    return _row(op, out, a, b, c, x, y)
 
 
 class _Pass(ctypes.Structure):
@@ -438,14 +196,14 @@ class Runner:
         """
         bound = self._now
         for row, choice in bound.choices:
-            bound.op[row] = _CODES[
+            bound.op[row] = CODES[
                 "chosen_from" if start + count <= choice.cut else
                 "chosen_above" if start > choice.cut or not choice.quota else "chosen_some"
             ]  # fmt: skip
             bound.low[row], bound.high[row] = choice.quota, choice.cut
         bound.largest[:] = 0
         bound.files[:], bound.offsets[:], bound.sums[: len(sums)] = files, offsets, sums
-        code, handed = library(), bound.handed
+        code, handed = compiler.library(), bound.handed
         assert code is not None
         load = code.run(ctypes.byref(handed), ctypes.c_uint64(start), ctypes.c_int64(count))
         return bound.largest if load < 0 else Failed(load, handed.failed, handed.error)
@@ -460,7 +218,7 @@ def bracket(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """`Machine.bracket` of a float32 block; `scratch` are as many int32. None where the built code
     cannot do it."""
-    code, counts = library(), np.zeros((-(-len(block) // unit), 6), np.int64)
+    code, counts = compiler.library(), np.zeros((-(-len(block) // unit), 6), np.int64)
     if code is None or block.dtype != np.float32:
         return None
     code.bracket(

@@ -16,7 +16,7 @@ import torch
 from mergelang.ops.expr import BLOCK, MASK, ROWS
 from mergelang.plan.cost import matrix
 from mergelang.run.machine import Choice, Frame, Machine
-from mergelang.run.native import GIVEN
+from mergelang.run.program import GIVEN
 from mergelang.run.tape import Slot, Step, Tape
 
 TORCH = {
