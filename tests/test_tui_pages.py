@@ -202,12 +202,13 @@ def test_arrows_walk_along_the_lines_and_to_the_sides(recipe):
     drive(script, recipe)
 
 
-def test_a_chosen_box_is_scrolled_into_sight(recipe):
+@pytest.mark.parametrize("size", [(44, 18), (40, 12)])
+def test_a_chosen_box_is_scrolled_into_sight(size, recipe):
     async def script(view, pilot):
         await pilot.press("f3", "up", "up", "up")
-        await until(pilot, lambda: any(f" {name(view)} " in line for line in screen(view)))
+        await until(pilot, lambda: any(f"  {name(view)}  " in line for line in screen(view)))
 
-    drive(script, recipe, size=(44, 18))
+    drive(script, recipe, size=size)
 
 
 def test_a_click_chooses_a_box(recipe):
