@@ -274,7 +274,7 @@ def convert(model: str, into: Path, *, allow_pickle: bool = False) -> Recipe:
 
     `model` is a source as a recipe names it, from the current folder on.
     """
-    from mergelang.interop.settings import quoted
+    from mergelang.lang import quoted
 
     lines = (f"model converted = {quoted(model)}", f"output {quoted(str(into))} = converted", "")
     source = Source("<convert>", "\n".join(lines))

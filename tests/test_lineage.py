@@ -184,6 +184,16 @@ def test_options_that_do_not_go_together_are_told(call):
     )
 
 
+def test_a_param_of_several_lines_comes_back_as_it_was(call, made, tmp_path):
+    line = 'param how = "a\\tb\\nc \\"d\\" \\\\e"\n'
+    recipe = tmp_path / "lines.merge"
+    recipe.write_text(f'{line}model a = "{made}/a"\noutput "out" = a\n')
+    mergelang.load(recipe).run()
+    code, out, _ = call(tmp_path / "out", "--recipe")
+    assert code == 0
+    assert line in out
+
+
 def test_a_recipe_of_another_edition_is_told(call, made, tmp_path):
     found = json.loads((made / "out" / "second" / RECORD).read_text())
     (tmp_path / RECORD).write_text(json.dumps({**found, "recipe": "let let let"}))

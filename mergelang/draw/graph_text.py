@@ -91,7 +91,7 @@ def draw_picture(shown: Picture) -> Drawing:
         for item in row
         if not isinstance(item, Passage)
     }
-    pieces = _pieces(layers, channels, tops, bottoms, rects)
+    pieces = _pieces(channels, tops, bottoms, rects)
     width = max(
         *(rect.x + rect.width for rect in rects.values()),
         *(run.x2 + 1 for runs in pieces.values() for run in runs),
@@ -133,7 +133,7 @@ def _heights(
 
 
 def _pieces(
-    layers: Layers, channels: tuple[Channel, ...], tops: list[int], bottoms: list[int],
+    channels: tuple[Channel, ...], tops: list[int], bottoms: list[int],
     rects: Mapping[Item, Rect],
 ) -> dict[tuple[Item, Item], tuple[Run, ...]]:  # fmt: skip
     """The runs of each line between neighbouring layers; a passage's own belongs to its entry."""

@@ -21,7 +21,8 @@ from mergelang.interop.merges import Piecework
 from mergelang.interop.methods import MODULES
 from mergelang.interop.names import Model, name_of, source_text
 from mergelang.interop.nodes import Reader
-from mergelang.interop.settings import glob, quoted
+from mergelang.interop.settings import glob
+from mergelang.lang import quoted
 
 
 class Writer:
@@ -53,7 +54,7 @@ class Writer:
             if isinstance(document, Merge):
                 self._prefer(document)
         for document in ordered:
-            self._document(document, document is ordered[-1])
+            self._document(document)
         groups = (self.models, self.steps, self.outputs)
         return "\n\n".join("\n".join(group) for group in groups if group) + "\n"
 
@@ -123,7 +124,7 @@ class Writer:
             visit(document)
         return ordered
 
-    def _document(self, document: Document, last: bool) -> None:
+    def _document(self, document: Document) -> None:
         keys = [key for key in (document.name, document.path) if key]
         used = any(key in self._used for key in keys)
         plain = isinstance(document, Mixture)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from mergelang.interop.methods import CALL, FLAG, NEEDED, NUMBER, Parameter
 from mergelang.interop.nodes import Node, Plain, Reader
+from mergelang.lang import quoted
 
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _YES, _NO = {"1", "true", "t", "yes", "y", "on"}, {"0", "false", "f", "no", "n", "off"}
@@ -301,9 +302,3 @@ def _of_an_expert(text: str, found: re.Match[str]) -> bool:
 def glob(text: str) -> str:
     """A glob that names exactly this text."""
     return re.sub(r"([*?[])", r"[\1]", text)
-
-
-def quoted(text: str) -> str:
-    """A string of our language."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'

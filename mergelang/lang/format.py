@@ -109,15 +109,15 @@ def _statement(formatter: _Formatter, statement: ast.Statement) -> Doc:
         case ast.Seed(number):
             return f"seed {number}"
         case ast.Use(path, name):
-            return f"use {_string(path.value)} as {name.id}"
+            return f"use {quoted(path.value)} as {name.id}"
         case ast.Model(name, source):
-            return f"model {name.id} = {_string(source.value)}"
+            return f"model {name.id} = {quoted(source.value)}"
         case ast.Let(name, expr):
             return (f"let {name.id} = ", value(expr))
         case ast.Param(name, expr, record):
             return (f"param {name.id} = ", value(expr, record), _record(formatter, statement))
         case ast.Output(path, expr, record):
-            head = f"output {_string(path.value)} = "
+            head = f"output {quoted(path.value)} = "
             return (head, value(expr, record), _record(formatter, statement))
 
 
@@ -139,7 +139,7 @@ def _expr(formatter: _Formatter, expr: ast.Expr, binding: int = 0) -> Doc:
         case ast.Number():
             return expr.span.text
         case ast.String(value):
-            return _string(value)
+            return quoted(value)
         case ast.Bool(value):
             return "true" if value else "false"
         case ast.Name(name):
@@ -219,7 +219,7 @@ def _entries(
 ) -> Doc:
     docs = []
     for entry in entries:
-        key = entry.key.id if isinstance(entry.key, ast.Name) else _string(entry.key.value)
+        key = entry.key.id if isinstance(entry.key, ast.Name) else quoted(entry.key.value)
         docs.append((f"{key}: ", _expr(formatter, entry.value)))
     return _bracketed(formatter, "{", entries, docs, start, node, "}", True)
 
@@ -237,7 +237,8 @@ def _range(cut: ast.Range) -> str:
     return f"{low}..{high}"
 
 
-def _string(value: str) -> str:
+def quoted(value: str) -> str:
+    """A string literal."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'
 
@@ -248,7 +249,7 @@ def _pattern(pattern: ast.Pattern, binding: int = 0) -> str:
         case ast.Word(value):
             return value
         case ast.Glob(value):
-            return _string(value)
+            return quoted(value)
         case ast.Role(value):
             return f"@{value}"
         case ast.Layers(cut, module):

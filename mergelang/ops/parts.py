@@ -98,14 +98,14 @@ def _outer_names(
                 "E2305", index, name=inner, got=list(module[inner].shape), wanted=wanted
             )
         found[inner] = name
-    lacking = [*outside, *_lacking(whole, names, module, layers)]
+    lacking = [*outside, *_lacking(names, module, layers)]
     if lacking:
         raise LayoutError("E2306", index, name=lacking[0], count=len(lacking))
     return found
 
 
 def _lacking(
-    whole: Inventory, names: Mapping[str, str], module: Inventory, layers: Mapping[str, Layering]
+    names: Mapping[str, str], module: Inventory, layers: Mapping[str, Layering]
 ) -> list[str]:
     """Tensors that every layer of a module had in the whole, and some layer of this one lacks."""
     found = []

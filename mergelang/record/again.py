@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from mergelang.errors import InputError, UsageError
-from mergelang.lang import ast, canonical, parse
+from mergelang.lang import ast, canonical, parse, quoted
 from mergelang.models.record import Record
 from mergelang.source import Source
 
@@ -24,7 +24,7 @@ def recipe_of(record: Record, shown: str) -> str:
         if isinstance(each, ast.Param) and each.name.id in settings:
             value = settings[each.name.id]
             if isinstance(each.value, ast.String):
-                value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                value = quoted(value)
             span = each.value.span
             text = text[: span.start] + value + text[span.end :]
     tree, problems = parse(Source("recipe", text))

@@ -47,10 +47,6 @@ class Change:
     now: str | None
 
 
-def lock_path(recipe: Path) -> Path:
-    return recipe.with_name(recipe.name + ".lock")
-
-
 def lock_text(facts: Mapping[Name, str]) -> str:
     """The text of a lock."""
     lines = (f"{fact_text(name)} = {_escaped(facts[name])}" for name in sorted(facts))
@@ -241,10 +237,3 @@ def moved(lock: Facts, parents: Iterable[Parent], digests: Mapping[Path, str]) -
             if str(file.size) != size or (now and now != digest):
                 found.append(Change(name, lock[name], f"{file.size} {now}".strip()))
     return found
-
-
-def pins(lock: Mapping[Name, str]) -> dict[str, str]:
-    """The commits of a lock by the source that they are of."""
-    return {
-        name[1]: value for name, value in lock.items() if name[0] == "source" and value != "local"
-    }

@@ -36,7 +36,6 @@ class Files:
 
     def __init__(self) -> None:
         self._descriptors: dict[str, int] = {}
-        self.bytes_read = 0
 
     def descriptor(self, path: str) -> int:
         known = self._descriptors.get(path)

@@ -20,7 +20,7 @@
 enum {
     LOAD, LOAD_HALF, STORE, STORE_HALF, FILL, KEEP, UNIFORM, WHERE,
     CHOSEN_FROM, CHOSEN_ABOVE, CHOSEN_SOME,
-    ADD, SUB, MUL, DIV, LT, LE, EQ, GT, GE, NEG, ABS, SIGN, SQRT,
+    ADD, SUB, MUL, DIV, LT, LE, EQ, NEG, ABS, SIGN, SQRT,
     AND, OR, NOT, FILL_MASK, DOT, TOTAL, RANK
 };
 
@@ -558,8 +558,6 @@ static void strip(struct pass *pass, int64_t first, int64_t last, uint64_t start
         BINARY(LT, uint8_t, MASK(s->out), p < q)
         BINARY(LE, uint8_t, MASK(s->out), p <= q)
         BINARY(EQ, uint8_t, MASK(s->out), p == q)
-        BINARY(GT, uint8_t, MASK(s->out), p > q)
-        BINARY(GE, uint8_t, MASK(s->out), p >= q)
         UNARY(NEG, -p)
         UNARY(ABS, fabsf(p))
         UNARY(SIGN, (float)((p > 0) - (p < 0)))

@@ -27,7 +27,7 @@ LONGEST = (1 << 16) - 1
 _OPERATIONS = (
     "load", "load_half", "store", "store_half", "fill", "keep", "uniform", "where",
     "chosen_from", "chosen_above", "chosen_some", "add", "sub", "mul", "div", "lt", "le", "eq",
-    "gt", "ge", "neg", "abs", "sign", "sqrt", "and", "or", "not", "fill_mask", "dot", "sum",
+    "neg", "abs", "sign", "sqrt", "and", "or", "not", "fill_mask", "dot", "sum",
     "rank",
 )  # fmt: skip
 """The operations of `native.c`, in its order."""

@@ -29,7 +29,6 @@ _SCALAR: dict[str, Callable[..., float]] = {
     "acos": lambda a: math.acos(min(1.0, max(-1.0, a))),
     "exp": math.exp,
     "log": lambda a: math.log(a) if a > 0 else -math.inf,
-    "min": min, "max": max,
     "lt": lambda a, b: float(a < b),
     "le": lambda a, b: float(a <= b),
     "eq": lambda a, b: float(a == b),
