@@ -205,8 +205,8 @@ class Recipe:
         run here or `processes` is false: then they share this process, and take turns. On a
         `device` (see `on`; default: that of the recipe) they always do, up to 8 of them, and what
         CUDA itself takes of memory comes on top. `listener` takes the events of
-        `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, RunError,
-        Cancelled.
+        `mergelang.run.events`, `control` pauses and cancels. Raises RecipeError, UsageError,
+        RunError, Cancelled.
         """
         recipe = self if device is None else self.on(device)
         plan = recipe.plan(
@@ -253,7 +253,9 @@ def load(
 
     Paths in a text start from the current folder. `settings` are values of params, as `--set`
     gives them. A mergekit file (.yml, .yaml) becomes the recipe that `import_file` makes of it.
-    With `allow_pickle`, weights that only torch can read (`.bin`) are read by it.
+    With `allow_pickle`, weights that only torch can read (`.bin`) are read by it. Raises UsageError
+    for a file that cannot be read, RecipeError for one of mergekit that is wrong; a recipe is not
+    looked at yet.
     """
     chosen = {name: str(value) for name, value in (settings or {}).items()}
     if isinstance(path_or_text, str) and "\n" in path_or_text:
@@ -343,9 +345,12 @@ def _near(path: Path) -> str | None:
 
 def run(
     plan: "Plan", *, lock: Path | None = None, frozen: bool = False, memory: int | None = None,
-    listener: "Listener | None" = None, **options: Any,
+    threads: int | None = None, processes: bool | None = None, block: int | None = None,
+    fresh: bool = False, allow_nonfinite: bool = False, listener: "Listener | None" = None,
+    control: "Control | None" = None,
 ) -> None:  # fmt: skip
-    """Executes a plan with a record and a model card in every output. See `Recipe.run`.
+    """Executes a plan with a record and a model card in every output. See `Recipe.run`, of which
+    this is the second half, with the same options and errors.
 
     `lock` is the path of the recipe's lock; with None there is none.
     """
@@ -378,11 +383,12 @@ def run(
             refusal = Blobs().refusal()
             if refusal:
                 tell(noted("W2005", path=str(cache_folder()), reason=refusal))
-            fetch_sources(plan, listener, options.get("control"))
+            fetch_sources(plan, listener, control)
             recorder = Keeper(plan, binding)
             execute(
-                plan, memory=memory, recorder=recorder, listener=listener,
-                device=open_device(plan.graph.program.device), **options,
+                plan, memory=memory, threads=threads, processes=processes, block=block,
+                fresh=fresh, allow_nonfinite=allow_nonfinite, listener=listener, control=control,
+                recorder=recorder, device=open_device(plan.graph.program.device),
             )  # fmt: skip
         if lock is not None and not frozen:
             try:
@@ -424,7 +430,8 @@ def write_lock(recipe: Recipe, update: Sequence[str] = ()) -> "tuple[bool, Bindi
     """Writes the lock of a recipe; False where it was right already, and what it was bound to.
 
     Sources keep what the lock says of them, but for those named in `update`. Reads the files of
-    sources that have not been read before. Raises RecipeError (E2130) for one that has moved.
+    sources that have not been read before. Raises RecipeError (E2130) for one that has moved,
+    UsageError for a recipe without a file (E2135) and a lock that cannot be written (E1016).
     """
     from mergelang.record.binding import Binding, source_digests
     from mergelang.record.lock import parents_of

@@ -10,8 +10,9 @@
 An error carries a code and facts; the sentences that people read stand in `mergelang.wording`,
 keyed by the code. Codes: E01 text, E02 names and imports, E03 calls and options, E04 mass and
 kinds, E05 schedules, patterns and layers, E06 models on disk, E07 tensors that do not fit,
-E08 outputs, E09 the run, E10 the command line, E11 files of mergekit, E20 what
-is remembered between runs; W.. the warnings of the same areas.
+E08 outputs, E09 the run, E10 the command line, E11 files of mergekit, E20 what is remembered
+between runs, E21 record and lock, E22 adapters and the Hub, E23 mixtures and modules, E24
+vocabularies; W.. the warnings of the same areas.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ LAYER = re.compile(r"(.*\blayers\.)(\d+)\.(.*)")
 
 
 class Model(NamedTuple):
-    """Tensors by name, and the structural key that random masks hang on."""
+    """Tensors by name, and the structural key that random masks depend on."""
 
     tensors: Mapping[str, np.ndarray]
     key: bytes

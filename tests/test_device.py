@@ -33,7 +33,7 @@ from tests.test_product import arrays, factors
 
 DEVICE = os.environ.get("MERGELANG_TEST_DEVICE", "torch")
 LIBRARY = re.compile(r"(tsv|iso_c|iso_cts|regmean|arcee_fusion)\(")
-"""The operators whose bytes hang on the library of the device."""
+"""The operators whose bytes depend on the library of the device."""
 
 SMALL, LARGE = {"block": 1 << 14, "threads": 2}, {"block": 1 << 22}
 

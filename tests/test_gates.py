@@ -161,7 +161,7 @@ def test_processes_begin_whatever_threads_torch_has_started(folder):
 
 
 def test_a_base_on_the_hub_is_fetched_as_far_as_gates_need_it(hub, models, tmp_path, monkeypatch):
-    """The output takes no feed-forward layer from the base, but the gates hang on them."""
+    """The output takes no feed-forward layer from the base, but the gates depend on them."""
     parts = {"one.safetensors": {}, "two.safetensors": {}, "head.safetensors": {}}
     for name, tensor in load_file(models / "base" / "model.safetensors").items():
         where = "two" if ".mlp." in name else "head" if name.startswith("lm_head") else "one"

@@ -1,4 +1,4 @@
-"""The graph of a program: what folds into what, what is shared, what a random mask hangs on."""
+"""The graph of a program: what folds into what, what is shared, what a random mask depends on."""
 
 from fractions import Fraction
 

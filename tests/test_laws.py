@@ -115,7 +115,7 @@ iso_cts(X, Y)
 
 def test_task_vectors_four_times_as_long_give_one_four_times_as_long(models, tmp_path):
     calls = HOMOGENEOUS.strip().splitlines()
-    # Scaled on both sides, since a mask hangs on how its task vector was written.
+    # Scaled on both sides, since a mask depends on how its task vector was written.
     scaled = [(f"4 * {of_vectors(call, 0.5)}", of_vectors(call, 2)) for call in calls]
     for call, (one, other) in zip(calls, pairs(models, tmp_path, scaled), strict=True):
         assert_near(other, one, call)

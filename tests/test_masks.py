@@ -1,4 +1,4 @@
-"""Random masks end to end: what they hang on and what not, and how many elements they keep."""
+"""Random masks end to end: what they depend on and what not, and how many elements they keep."""
 
 from pathlib import Path
 

@@ -43,9 +43,9 @@ class Node:
         patch       names: tensors that come from the second input, all others from the first
         others      the options of the operator
 
-    `key` is the structural key that random masks hang on: operators and sources, no numbers. It is
-    fixed when the program is lowered and survives every pass. `term` is one of those that the node
-    stands for.
+    `key` is the structural key that random masks depend on: operators and sources, no numbers. It
+    is fixed when the program is lowered and survives every pass. `term` is one of those that the
+    node stands for.
     """
 
     op: str

@@ -1,4 +1,4 @@
-"""Merge operators: signatures and bodies without torch, the registry, schedules, patterns.
+"""Merge operators: signatures and bodies without torch, and the registry.
 
 What a package that brings operators of its own needs is here: `operator`, the kinds of inputs and
 of options, and the arithmetic on values. See `examples/operator/`.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from mergelang.ops.deltas import agreeing
+from mergelang.ops.deltas import DENSITY, agreeing
 from mergelang.ops.expr import Value, dot, greatest, top, top_nonzero, total, where
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Delta, Each, Integer, Number
@@ -134,7 +134,7 @@ def consensus(
         "weights by",
 )  # fmt: skip
 def pcb(
-    *deltas: Delta, weight: Each(Number()) = 1, density: Each(Number(0, 1, low_open=True)) = 0.2,
+    *deltas: Delta, weight: Each(Number()) = 1, density: Each(DENSITY) = 0.2,
     lambda_: Number() = 1,
 ) -> Delta:  # fmt: skip
     """Weighs each element by its importance within its task and by its likeness to other tasks.

@@ -19,6 +19,7 @@ from mergelang.ops.signature import Alike, Boolean, Choice, Delta, Each, Integer
 from mergelang.ops.sums import added, divided, weighted
 
 DENSITY = Number(0, 1, low_open=True)
+RESCALE = Choice("inverse", "l1", "none")
 
 
 @operator(
@@ -60,15 +61,15 @@ def drop(
     x: Delta,
     *,
     density: DENSITY,
-    rescale: Choice("inverse", "l1", "none") = "inverse",
+    rescale: RESCALE = "inverse",
     draw: Integer(0) = 0,
 ) -> Delta:
     """Keeps each element with probability `density`, makes the rest 0 and rescales what is left.
 
     `rescale: inverse` divides by the density, so that the expected value stays; `l1` scales to the
-    sum of magnitudes before; `none` leaves it. The choice hangs on the seed of the file, on what is
-    dropped from and on the name of the tensor; another `draw` chooses anew. A lower density keeps a
-    subset of what a higher one keeps.
+    sum of magnitudes before; `none` leaves it. The choice depends on the seed of the file, on what
+    is dropped from and on the name of the tensor; another `draw` chooses anew. A lower density
+    keeps a subset of what a higher one keeps.
     """
     if density == 1:
         return x
@@ -89,7 +90,7 @@ def magprune(
     *,
     density: DENSITY,
     epsilon: Number(0, 1) = 0.15,
-    rescale: Choice("inverse", "l1", "none") = "inverse",
+    rescale: RESCALE = "inverse",
     draw: Integer(0) = 0,
 ) -> Delta:
     """Drops at random as `drop` does, small elements more probably than large ones.

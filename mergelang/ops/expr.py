@@ -9,15 +9,15 @@ Kinds of expression:
     mask    one boolean for each element
     scalar  one float64, known once the pass that reduces its blocks has ended
     rows    one float64 for each row of the tensor, likewise; `columns` for each column
-    choice  the outcome of a selection (threshold and cut), known after its passes
-    file    a stored tensor of any shape, for functions on whole tensors
+    choice  the outcome of a selection (threshold, cut and quota), known after its passes
+    file    a stored tensor of any shape, for functions on whole tensors and low-rank products
 
 A tensor of shape [..., n] is a matrix of rows of n elements, one of shape [m, ...] a matrix of m
 rows whose columns are reduced; a tensor of one dimension is one row, in both cases.
 
 Only `+ - * / sqrt abs sign`, comparisons and selections act on elements, each rounded on its own;
-everything transcendental acts on scalars. That is what makes the bytes independent of CPU, block
-size and thread count.
+everything transcendental acts on scalars and on numbers of rows and columns. That is what makes the
+bytes independent of CPU, block size and thread count.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def structure(op: str, *parts: bytes | str) -> bytes:
 class Context(NamedTuple):
     """What is known of an output tensor besides its inputs.
 
-    `seed` of the file and the name `tensor` are what its randomness hangs on. `depth` is 0 in the
+    `seed` of the file and the name `tensor` are what its randomness depends on. `depth` is 0 in the
     first layer, 1 in the last, and 0 outside the layers.
     """
 
@@ -101,7 +101,7 @@ class Value:
 
     Supports `+ - * /`, unary `-`, `abs()`, comparisons (which give masks), `& | ~` on masks, and
     the functions of this module. `key` is the structural key of how it came to be: operators and
-    sources, no numbers; random masks hang on it.
+    sources, no numbers; random masks depend on it.
     """
 
     __slots__ = ("context", "expr", "key")
@@ -154,6 +154,7 @@ class Value:
         return _apply("le", other, self)
 
     def equals(self, other: "Value | Number") -> "Value":
+        """A mask of the elements that are equal; `==` is that of Python's objects."""
         return _apply("eq", self, other)
 
     def __and__(self, other: "Value") -> "Value":
@@ -223,6 +224,7 @@ def load(extent: Extent, key: bytes, context: Context) -> Value:
 
 
 def zeros(like: Value) -> Value:
+    """A tensor of zeros, of the shape of `like`."""
     return Value(make(BLOCK, "fill", (), 0.0), structure("zeros"), like.context)
 
 
@@ -237,28 +239,33 @@ def where(condition: Value, a: "Value | Number", b: "Value | Number") -> Value:
 
 
 def sqrt(x: Value) -> Value:
+    """The square root, rounded to the nearest: of each element in the dtype of the block, or of
+    float64 numbers; NaN below 0."""
     return _apply("sqrt", x)
 
 
 def sin(x: Value) -> Value:
-    """Of scalars, and of numbers of rows or columns; so are all functions down to `log`."""
+    """The sine of float64 numbers: a scalar, one for each row or column. TypeError for a tensor."""
     return _number("sin", x)
 
 
 def cos(x: Value) -> Value:
+    """The cosine, of what `sin` takes."""
     return _number("cos", x)
 
 
 def acos(x: Value) -> Value:
-    """The argument is clipped to -1..1."""
+    """The arc cosine, of what `sin` takes, clipped to -1..1."""
     return _number("acos", x)
 
 
 def exp(x: Value) -> Value:
+    """e to the power of what `sin` takes."""
     return _number("exp", x)
 
 
 def log(x: Value) -> Value:
+    """The natural logarithm, of what `sin` takes; minus infinity of 0 and below."""
     return _number("log", x)
 
 
@@ -364,7 +371,7 @@ def rank(x: Value) -> Value:
 def keep(x: Value, density: Number, draw: int = 0) -> Value:
     """A random mask: each element of `x` is kept with probability `density`, by itself.
 
-    The stream hangs on the file's seed, the structure of `x` without its numbers, `draw` and the
+    The stream depends on the file's seed, the structure of `x` without its numbers, `draw` and the
     tensor's name; a lower density keeps a subset of what a higher one keeps.
     """
     key = structure("keep", x.key, str(draw))

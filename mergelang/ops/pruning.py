@@ -5,12 +5,12 @@ Options as in `task_vectors`; the pruning itself are the delta operators `trim` 
 
 from collections.abc import Sequence
 
-from mergelang.ops.deltas import DENSITY, magprune, trim
+from mergelang.ops.deltas import DENSITY, RESCALE, magprune, trim
 from mergelang.ops.expr import Number as Amount
 from mergelang.ops.expr import Value
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Number
-from mergelang.ops.task_vectors import RESCALE, elected, summed
+from mergelang.ops.task_vectors import elected, summed
 
 
 @operator(

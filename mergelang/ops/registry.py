@@ -39,10 +39,11 @@ def operator(
     Positional parameters are the inputs (`Model`, `Delta`, `Alike`, `Layers`; `*inputs` for any
     number), keyword-only ones the options (`Number(0, 1)`, `Each(Number())`, `Choice("a", "b")`,
     ...), the return annotation is the kind of the result. The docstring's first line is the
-    summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` (inputs),
-    `version` (raise it when the bytes of a result change), `formula`, `use` (what it is good for),
-    `paper`, `mass`, `needs` (which other option one counts with), `apart` (which option lets all
-    inputs be one, or two of them one with the same options).
+    summary that `mergelang ops` shows, the rest its text. Further facts: `name`, `least` and `most`
+    (inputs), `points` (with `task_vectors`: without a base it takes models as they are), `version`
+    (raise it when the bytes of a result change), `formula`, `use` (what it is good for), `paper`,
+    `mass`, `needs` (which other option one counts with), `apart` (which option lets all inputs be
+    one, or two of them one with the same options).
     """
 
     def register(function: Callable[..., Any]) -> Operator:

@@ -166,11 +166,11 @@ class Input:
 class Signature:
     """Everything about an operator but its body.
 
-    `kind` of the result is Model, Delta or Alike. A `task_vectors` operator takes models with
-    `base:` or deltas without it: its body sees deltas in both cases, and with a base the result is
-    the base plus what the body returns; one for `points` too takes models without a base as they
-    are. `arranges` marks operators on layouts, not on values. `use` says what it is good for,
-    `needs` of an option which other one has to have which value for it to count, `apart` which
+    `kind` of the result is Model, Delta, Alike or Layers. A `task_vectors` operator takes models
+    with `base:` or deltas without it: its body sees deltas in both cases, and with a base the
+    result is the base plus what the body returns; one for `points` too takes models without a base
+    as they are. `arranges` marks operators on layouts, not on values. `use` says what it is good
+    for, `needs` of an option which other one has to have which value for it to count, `apart` which
     option has to be true for all inputs to be one and the same, or two of them with equal options.
     """
 

@@ -122,7 +122,7 @@ def multislerp(
     task_vectors=True, points=True, least=1,
     formula="sum(|x_i|) / n times the direction m with the least sum of angle(m, x_i)^2",
     paper="Karcher 1977, Riemannian center of mass; mergekit's karcher",
-    use="more than two models that lie far apart, where `slerp`s of `slerp`s would hang on "
+    use="more than two models that lie far apart, where `slerp`s of `slerp`s would depend on "
         "their order",
 )  # fmt: skip
 def karcher(*inputs: Alike, max_iter: Integer(0) = 10, tol: Number(0) = 1e-5) -> Alike:

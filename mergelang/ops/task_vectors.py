@@ -11,14 +11,12 @@ the result is the base plus what the body returns. Those that all of mergekit's 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from mergelang.ops.deltas import DENSITY, drop, elect, trim
+from mergelang.ops.deltas import DENSITY, RESCALE, drop, elect, trim
 from mergelang.ops.expr import Number as Amount
 from mergelang.ops.expr import Value
 from mergelang.ops.registry import operator
 from mergelang.ops.signature import Boolean, Choice, Delta, Each, Integer, Number
 from mergelang.ops.sums import times, weighted_sum
-
-RESCALE = Choice("inverse", "l1", "none")
 
 
 def summed(
@@ -66,7 +64,7 @@ def task_arithmetic(
 def ties(
     *deltas: Delta,
     weight: Each(Number()) = 1,
-    density: Each(Number(0, 1, low_open=True)) = 0.2,
+    density: Each(DENSITY) = 0.2,
     normalize: Boolean() = True,
     rescale: Choice("none", "l1") = "none",
     lambda_: Number() = 1,

@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TIED = frozenset({"whole"}), frozenset({"whole", "rowwise"})
-"""Operations whose bytes hang on the arithmetic: of the processor, and of a card."""
+"""Operations whose bytes depend on the arithmetic: of the processor, and of a card."""
 
 _LEVELS = (("avx512f", "avx512"), ("avx2", "avx2"), ("asimd", "neon"))
 
 
 def tied(arith: str | None) -> frozenset[str]:
-    """Operations whose bytes hang on an arithmetic; None is that of the processor."""
+    """Operations whose bytes depend on an arithmetic; None is that of the processor."""
     return TIED[arith is not None]
 
 

@@ -165,10 +165,7 @@ def _task(task: Task, cache: Cache, blobs: Blobs) -> Task:
         made = derivation(task, cache.names, cache.arith)
         entry = blobs.find(made.key) if made else None
         if entry is not None and entry.extent.type == task.type:
-            return Task(
-                task.name, task.type, CACHED, 1, task.type.nbytes, sources=(entry.extent,),
-                digest=entry.digest, instead=task, change=task.change,
-            )  # fmt: skip
+            return task.taken(CACHED, entry.extent, entry.digest, task.change)
         task = task._replace(keeps=task.type.nbytes, seconds=cache.takes_tensor(task))
     inside = calls_of(task.root) or reductions(task.root)
     return _inside(task, cache, blobs) if inside else task

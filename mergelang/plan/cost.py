@@ -170,7 +170,7 @@ def matrix(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
 def row_block(root: Expr, type: TensorType) -> int:
     """Elements of a block where rows have to stay together, whole rows of them; 0 where not.
 
-    It hangs on the expression and the shape alone: sums over rows depend on it.
+    It depends on the expression and the shape alone: sums over rows depend on it.
     """
     kinds = {COLUMNS if expr.kind == COLUMNS else ROWS for expr in order(root)
              if expr.kind in (ROWS, COLUMNS) or expr.op == "rank"}  # fmt: skip

@@ -85,7 +85,7 @@ def value_key(
     """The key of the value that an expression has within a task's tensor; None as above.
 
     The type is that of the value: an expression does not know its shape by itself. Nor does it know
-    how the task's blocks keep rows together, on which the last digits of sums hang.
+    how the task's blocks keep rows together, which the last digits of sums depend on.
     """
     written = _written(expr, task.makers)
     try:

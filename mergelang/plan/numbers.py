@@ -2,7 +2,7 @@
 run saves by them, and which it is worth to keep.
 
 A table holds those of all tensors that are reduced over the same models, each by the key of its
-derivation: an edit that no reduction hangs on leaves them valid, one of some tensors those of the
+derivation: an edit that no reduction depends on leaves them valid, one of some tensors those of the
 others. Nothing is read here but tables.
 """
 

@@ -1,7 +1,7 @@
 """What tensors have in common: those of one pattern are computed by one expression.
 
 A model has a few dozen kinds of tensors and tens of thousands of tensors. A pattern holds all that
-the expression of a tensor hangs on but where its inputs lie: their types, the arms of a `match`
+the expression of a tensor depends on but where its inputs lie: their types, the arms of a `match`
 that it takes, the values of schedules at its place. So an expression is made, reckoned and compiled
 once for each pattern. Models with adapters, new layouts and statistics have none: each of their
 tensors has an expression of its own.
@@ -23,7 +23,7 @@ from mergelang.tensors import Binding, Extent, Layering, symbolic_extent, symbol
 
 
 class _NoPattern(Exception):
-    """The expression hangs on more than this module knows."""
+    """The expression depends on more than this module knows."""
 
 
 class Pattern(NamedTuple):

@@ -79,6 +79,13 @@ class Task(NamedTuple):
         """Bytes of the tensor as it is written."""
         return self.type.nbytes
 
+    def taken(self, action: str, source: Extent, digest: str = "", change: str = "") -> "Task":
+        """The task that takes the tensor from where it lies already, instead of this one."""
+        return Task(
+            self.name, self.type, action, 1, self.nbytes, sources=(source,), digest=digest,
+            instead=self, change=change,
+        )  # fmt: skip
+
     @property
     def original(self) -> "Task":
         """What the task does where nothing of the tensor is there."""

@@ -1,10 +1,10 @@
 """Prepare tasks: what has to be computed before a run, since tensors of the output are made of it.
 
 Today these are the gates of mixtures, which a model makes out of prompts. The result is a value of
-the store whose place and size are known before it is there: the tensors of the output that hang on
-it are loads of parts of it. Its key is a digest of all that it is made of. Files of weights count
-by their digests, as far as those are known, so that none is read to know it; one that has none yet
-by path, size, time and inode, until the run that reads it has `published` the value.
+the store whose place and size are known before it is there: the tensors of the output that depend
+on it are loads of parts of it. Its key is a digest of all that it is made of. Files of weights
+count by their digests, as far as those are known, so that none is read to know it; one that has
+none yet by path, size, time and inode, until the run that reads it has `published` the value.
 """
 
 import json
@@ -187,7 +187,7 @@ def _refuse_other_tokens(term: Term, gates: Gates) -> None:
 
 
 def _needed(gates: Gates, base: Node, checkpoints: Checkpoints) -> "list[Task]":
-    """What the tensors of the base take that the gates hang on."""
+    """What the tensors of the base take that the gates depend on."""
     inventory = base.term.inventory
     layers = gates.mode == "hidden"
     read = {

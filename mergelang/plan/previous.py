@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mergelang.files import Facts, facts_of
 from mergelang.plan.keys import Derivation, derivation
-from mergelang.plan.plan import KEEP, OutputPlan, Plan, Task
+from mergelang.plan.plan import KEEP, OutputPlan, Plan
 from mergelang.plan.prepare import preparations
 from mergelang.store import digests
 from mergelang.store.outputs import Made, Written, load
@@ -68,7 +68,9 @@ def _kept(
             lies = made.extent.path.rpartition("/")[2]
             now = derivation(task, known, arith)
             change = _change(made, now) or files.get(lies, MISSING)
-        tasks.append(task._replace(change=change) if change else _keep(task, made))
+        tasks.append(
+            task._replace(change=change) if change else task.taken(KEEP, made.extent, made.digest)
+        )
     return replace(output, tasks=tuple(tasks))
 
 
@@ -95,10 +97,3 @@ def _change(made: Made, now: Derivation | None) -> str:
 
 def _name(operator: str) -> str:
     return operator.partition(" ")[0]
-
-
-def _keep(task: Task, made: Made) -> Task:
-    return Task(
-        task.name, task.type, KEEP, 1, task.type.nbytes, sources=(made.extent,),
-        digest=made.digest, instead=task,
-    )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mergelang.plan.cached import file_names
 from mergelang.plan.keys import derivation
-from mergelang.plan.plan import COMPUTE, SHARED, Plan, Task
+from mergelang.plan.plan import COMPUTE, SHARED, Plan
 from mergelang.tensors import Extent
 
 
@@ -29,15 +29,8 @@ def with_shared(plan: Plan) -> Plan:
             if derived is not None:
                 new[derived.key] = places[task.name]
                 if task.action == COMPUTE and derived.key in made:
-                    task = _copied(task, made[derived.key])
+                    task = task.taken(SHARED, made[derived.key], change=task.change)
             tasks.append(task)
         made = new | made
         outputs.append(replace(output, tasks=tuple(tasks)))
     return replace(plan, outputs=tuple(outputs))
-
-
-def _copied(task: Task, source: Extent) -> Task:
-    return Task(
-        task.name, task.type, SHARED, 1, task.nbytes, sources=(source,), instead=task,
-        change=task.change,
-    )  # fmt: skip

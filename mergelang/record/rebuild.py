@@ -95,7 +95,7 @@ def _stored(path: Path) -> dict[str, Extent]:
 
 
 def _other_arithmetic(record: Record) -> str | None:
-    """The arithmetic that the output hangs on, where this machine has another."""
+    """The arithmetic that the output depends on, where this machine has another."""
     for line in record.get("lock", ()):
         name, _, value = str(line).partition(" = ")
         if name == "arith" and value != arithmetic():

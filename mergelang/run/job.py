@@ -44,12 +44,13 @@ class Sink(Protocol):
 class Job:
     """The evaluation of `root` into a tensor of type `type`, whose bytes go to `sink`.
 
-    `rows` are the elements of a block where rows stay together, if they are not those of `root`: of
-    one that reads values from the store, those that it has without, since sums hang on them. `keep`
-    is told the values of calls on whole tensors; `dropped` is handed on in the result. With
-    `spill`, a folder, such calls are made one at a time, and their values wait in files there.
-    `known` is what some reductions give, `wants` those whose outcome the result tells. With
-    `device` it is computed there, in blocks as large as `block` allows.
+    `rows`: the elements of a block of whole rows, where they are not those that `root` asks for:
+    of one that reads values from the store, those of the expression without, since the last digits
+    of sums depend on them. `keep(expr, value, seconds)` is given the value of each call on whole
+    tensors; `dropped` is handed on in the result. `spill`: a folder where such values wait in
+    files, and the calls are made one at a time. `known`: the outcomes of some reductions; `wants`:
+    those whose outcomes the result tells. With `device` it is computed there, in blocks as large
+    as `block` allows.
     """
 
     def __init__(

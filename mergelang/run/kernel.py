@@ -19,7 +19,7 @@ def by_torch(
 ) -> np.ndarray:  # fmt: skip
     """What a function that works on tensors of torch makes of arrays, on a device if one is given.
 
-    It runs on one thread: sums in a library hang on the number of threads.
+    It runs on one thread: sums in a library depend on the number of threads.
     """
     import torch
 

@@ -162,7 +162,7 @@ class Machine:
         return self.reference.encode(block, dtype)
 
     def level(self, block: np.ndarray) -> None:
-        """Makes all that is no number one and the same, whose sign and payload hang on how it came
+        """Makes all that is no number one and the same: its sign and payload depend on how it came
         to be."""
         np.copyto(block, np.nan, where=np.isnan(block))
 

@@ -314,7 +314,7 @@ def _fill(base: Node, number: int, layer: torch.nn.Module, checkpoints: Checkpoi
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of a matrix product run in an order that hangs on the number of threads."""
+    """Sums of a matrix product run in an order that depends on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

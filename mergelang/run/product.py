@@ -1,6 +1,6 @@
 """Products of low-rank factors, element by element of a block: the same bits on every machine.
 
-No library's matrix product is: its sums run in an order, and with roundings, that hang on the CPU
+No library's matrix product is: its sums run in an order, and with roundings, that depend on the CPU
 and on the shape. Here each factor is cut into slices of so few bits that all sums of products of
 two slices are exact in float64, in whatever order they are made; what is added up with rounding
 are those few exact matrices, in a fixed order. (The slices are Ozaki's: Numerical Algorithms 59,

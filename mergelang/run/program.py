@@ -15,6 +15,7 @@ import numpy as np
 from mergelang.ops.expr import BLOCK, MASK, ROWS, Draw, Expr
 from mergelang.plan.cost import is_wide, matrix, order, row_block
 from mergelang.run import compiler
+from mergelang.run.stream import threshold
 from mergelang.run.tape import Slot, Step, Tape
 from mergelang.tensors import TensorType
 
@@ -196,7 +197,7 @@ class _Encoder:
         elif op == "keep":
             draw, density = step.attr
             self.draws.append((at, draw))
-            self.row(op, out, share=min(max(round(density * 2**32), 1), 2**32 - 1))
+            self.row(op, out, share=threshold(density))
         elif op == "uniform":
             self.draws.append((at, step.attr))
             self.row(op, out)

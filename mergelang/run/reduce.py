@@ -148,8 +148,8 @@ class Count:
 def reducer(
     expr: Expr, shape: tuple[int, ...], wide: bool, unit: int
 ) -> Sum | Rows | Columns | Largest | Count | Top:
-    """The object that gathers this reduction over a tensor of this shape. Its bits hang on `unit`,
-    the elements that are added up together, of which a block has a whole number."""
+    """The object that gathers this reduction over a tensor of this shape. Its bits depend on
+    `unit`, the elements that are added up together, of which a block has a whole number."""
     count = math.prod(shape)
     if expr.kind == ROWS:
         return Rows(expr, shape, unit)

@@ -40,21 +40,21 @@ def refuse_changed(inputs: Mapping[str, Facts]) -> None:
 def head(
     output: OutputPlan, inputs: Mapping[str, Facts], arith: str | None = None
 ) -> dict[str, Any]:
-    """The first line of an output's journal: all that its bytes hang on, and the inputs' facts. The
-    arithmetic of a card is among it where one of its tensors is tied to that."""
+    """The first line of an output's journal: all that its bytes depend on, and the inputs' facts.
+    The arithmetic of a card is among it where one of its tensors is tied to that."""
     said = [str(ENGINE), arithmetic()]
     said += [f"{name} {each.signature.version}" for name, each in sorted(operators().items())]
     parts = ["\0".join(said).encode(), *(shard.header(Seal()) for shard in output.shards)]
-    hangs = arith is not None and any(_is_tied(task, arith) for task in output.tasks)
+    tied = arith is not None and any(_is_tied(task, arith) for task in output.tasks)
     return {
         "run": of_bytes(b"\0".join(parts)),
-        **({"arith": arith} if hangs else {}),
+        **({"arith": arith} if tied else {}),
         "inputs": {path: list(facts) for path, facts in inputs.items()},
     }
 
 
 def _is_tied(task: Task, arith: str) -> bool:
-    """Whether the bytes of a tensor hang on an arithmetic."""
+    """Whether the bytes of a tensor depend on an arithmetic."""
     made = task.original
     return made.action == COMPUTE and any(each.op in tied(arith) for each in order(made.root))
 
@@ -62,13 +62,7 @@ def _is_tied(task: Task, arith: str) -> bool:
 def tasks_left(output: OutputPlan, folder: Folder, known: Mapping[str, str]) -> list[Task]:
     """The tasks of an output; those that are done already only look at what lies there."""
     return [
-        _look(task, folder, known[task.name]) if task.name in known else task
+        task.taken(RESUME, folder.extent(task.name), known[task.name])
+        if task.name in known else task
         for task in output.tasks
     ]
-
-
-def _look(task: Task, folder: Folder, digest: str) -> Task:
-    return Task(
-        task.name, task.type, RESUME, 1, task.type.nbytes, sources=(folder.extent(task.name),),
-        digest=digest, instead=task,
-    )  # fmt: skip

@@ -1,7 +1,7 @@
 """Arithmetic between numbers that reductions gave: floats, or one float64 for each row or column.
 
 Rounded operations act on arrays as on floats; the transcendental ones go through `math`, one number
-after the other, since those of numpy hang on the CPU.
+after the other, since those of numpy depend on the CPU.
 """
 
 import math

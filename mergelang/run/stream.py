@@ -36,8 +36,7 @@ class Stream:
 
     def keep(self, name: bytes, share: float, start: int, count: int, out: np.ndarray) -> None:
         """Fills the bool array `out`: each kept with probability `share`, exact to 2^-32."""
-        threshold = min(max(round(share * 2**32), 1), 2**32 - 1)
-        high, low = threshold >> 16, threshold & 0xFFFF
+        high, low = divmod(threshold(share), 1 << 16)
         bits = self.bits(name, start, count)
         np.less(bits, np.uint16(high), out=out)
         if not low:
@@ -61,6 +60,11 @@ class Stream:
         out[...] = totals
         out -= 12 * 32767.5
         out /= 65536
+
+
+def threshold(share: float) -> int:
+    """The number of 32 bits below which an element's random bits lie where it is kept."""
+    return min(max(round(share * 2**32), 1), 2**32 - 1)
 
 
 def keys_of(name: bytes, high: int) -> tuple[np.uint32, np.uint32]:

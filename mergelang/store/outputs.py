@@ -2,7 +2,7 @@
 
 One file of the store for each output path: a line that tells in a moment whether all is as it was,
 and a second one, read only where it is not, with how each tensor came to be. Without it an output
-is made anew; nothing else hangs on it.
+is made anew; nothing else depends on it.
 """
 
 import json

@@ -44,7 +44,7 @@ class Page(Container):
 
 
 class Panel(VerticalScroll):
-    """A part of a page whose text hangs on its width."""
+    """A part of a page whose text depends on its width."""
 
     class Sized(Message):
         """A panel has another size."""

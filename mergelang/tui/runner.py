@@ -1,6 +1,6 @@
 """A run in a process of its own, whose events are read from a file. Knows no widgets.
 
-The process does not hang on the view: it writes its events to a file in a folder of its own under
+The process does not depend on the view: it writes its events to a file in a folder of its own under
 the cache folder, so it goes on when the view is closed, and another view can be attached to it.
 """
 

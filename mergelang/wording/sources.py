@@ -167,7 +167,7 @@ the Hub's own tools do when there is no connection.
         label="gated",
         help=("accept them at {page}, then log in on this machine: `hf auth login`",),
         explain="""\
-The list of files of a gated repository is open, the files themselves are not. Access hangs on an
+The list of files of a gated repository is open, the files themselves are not. Access depends on an
 account: accept the terms in a browser, and give this machine a token of that account, with
 `hf auth login` or in HF_TOKEN.
 """,

@@ -102,8 +102,8 @@ verify` looks at all values.
         explain="""\
 An interrupted run leaves what it has done in `NAME.partial`, and the next run of the same recipe
 goes on from there. This one is another: another recipe, other values of its params, another version
-of an operator, an input whose file has changed, or a card where functions on whole tensors hang on
-it. So it begins anew.
+of an operator, an input whose file has changed, or a card where functions on whole tensors depend
+on it. So it begins anew.
 """,
     ),
 }

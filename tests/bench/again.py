@@ -11,7 +11,7 @@ and no output.
     costly     singular value decompositions of keys and values, then a step after them
     cheap      the same with only that step changed
     passes     every tensor by selections, whose numbers no run has kept
-    numbers    the same with another weight, on which those numbers do not hang; again no output
+    numbers    the same with another weight, which those numbers do not depend on; again no output
 """
 
 import argparse

@@ -149,7 +149,7 @@ def tensors(family: str, member: str) -> dict[str, np.ndarray]:
 
 
 def _uniform(shape: tuple[int, ...], *key: object) -> np.ndarray:
-    """Numbers in [0, 1) that hang on the key alone."""
+    """Numbers in [0, 1) that depend on the key alone."""
     seed = blake2b(repr(key).encode(), digest_size=8).digest()
     raw = np.random.PCG64(int.from_bytes(seed, "little")).random_raw(int(np.prod(shape)))
     return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)

@@ -50,7 +50,7 @@ def by_rows(
     machine: Any, function: str, blocks: Blocks, width: int, unit: int
 ) -> np.ndarray:
     """What a `rowwise` function makes of each row. It is called for one unit at a time: a library
-    may add up rows in an order that hangs on how many there are."""
+    may add up rows in an order that depends on how many there are."""
     units = zip(*(block.split(unit) for block in blocks), strict=True)
     return np.concatenate([
         machine.device.call(function, [each.view(-1, width) for each in parts], {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mergelang.run.stream import beside, keys_of
+from mergelang.run.stream import beside, keys_of, threshold
 
 _M1, _M2 = 0x7FEB352D, 0x846CA68B
 _SIGN = 1 << 15
@@ -16,8 +16,7 @@ _SIGN = 1 << 15
 
 def keep(name: bytes, share: float, start: int, out: torch.Tensor) -> None:
     """Fills a mask: each element kept with probability `share`, exact to 2^-32."""
-    threshold = min(max(round(share * 2**32), 1), 2**32 - 1)
-    high, low = threshold >> 16, threshold & 0xFFFF
+    high, low = divmod(threshold(share), 1 << 16)
     bits = _bits(name, start, len(out), out.device)
     bits ^= -_SIGN  # in the order of unsigned numbers
     torch.lt(bits, high - _SIGN, out=out)
