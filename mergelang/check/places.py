@@ -62,7 +62,7 @@ def _told_apart(all: list[Place], atoms: frozenset[ast.Word | ast.Glob]) -> list
 
 
 def _made_up(schedule: Schedule) -> list[Place]:
-    steps, groups, bounds = {1}, {(): None}, {0, 1}
+    steps, groups, bounds = set(), {(): None}, {0, 1}
     for part in parts(schedule):
         if isinstance(part, Curve):
             steps.add(max(1, len(part.points) - 1))
@@ -80,7 +80,7 @@ def _made_up(schedule: Schedule) -> list[Place]:
     last = min(last, MOST_LAYERS)
     while last < max(bounds) + 1:
         last *= 2
-    inside = range(last + 1) if len(steps) > 1 else sorted(b for b in bounds if b <= last)
+    inside = range(last + 1) if steps else sorted(b for b in bounds if b <= last)
     layers = [None, *inside]
     return [_place(atoms, layer, last + 1) for atoms in groups for layer in layers]
 
