@@ -3,8 +3,8 @@
 The base of `ops`, `models`, `check` and `plan`. Knows no files and no torch.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import prod
@@ -174,6 +174,22 @@ class Layering:
         if not dot or not number.isdigit() or int(number) >= self.count:
             return None, name
         return int(number), rest
+
+    def over(self, names: Collection[str], before: Collection[str]) -> "Layering":
+        """The layering of a model that has these tensors instead of those `before`: each tower with
+        the layers that they are in. What was numbered beyond the last layer stays beyond it."""
+        if not self.count or names == before:
+            return self
+        layers = (self._number(name) for name in names)
+        beyond = {self._number(name) for name in before} - {None, *range(self.count)}
+        count = max((each for each in layers if each not in (None, *beyond)), default=-1) + 1
+        others = tuple(each.over(names, before) for each in self.others)
+        return replace(self, count=count, others=others)
+
+    def _number(self, name: str) -> int | None:
+        """The number behind the prefix of a name, whether or not there is such a layer."""
+        number, dot, _ = name.removeprefix(self.prefix).partition(".")
+        return int(number) if name.startswith(self.prefix) and dot and number.isdigit() else None
 
     def join(self, layer: int, rest: str) -> str:
         return f"{self.prefix}{layer}.{rest}"

@@ -177,6 +177,49 @@ def test_the_config_says_what_the_tables_of_tokens_are(
     assert (found["vocab_size"], found["tie_word_embeddings"]) == (said, tied)
 
 
+@pytest.mark.parametrize(
+    ("expression", "kinds"),
+    [
+        ("match { layers ..2 => a[..2], _ => b }", "aabb"),
+        ("match { mlp & layers ..2 => a[..2], _ => b }", "aabb"),
+        ("match { layers ..3 & mlp => b[..3], _ => a }", "bbba"),
+        ("match { layers 2.. => b, _ => a[..2] }", "bbbb"),
+        ("mean(a[..2], b, missing: from(b))", "aabb"),
+        ("mean(a[..3], b, missing: from(b), config: from(b))", "bbbb"),
+        ("mean(a, b[..2], missing: skip)", "aa"),
+        ("ties(a, b[..2], base: a, missing: skip)", "aa"),
+        ("mean(a, b[..2], missing: skip)[..1]", "a"),
+        ("stack(mean(a, b[..2], missing: skip), b[3..])", "aab"),
+    ],
+)
+def test_the_config_says_how_many_layers_a_match_or_missing_leaves(tmp_path, expression, kinds):
+    """And what it lists of each is that of the model which has it."""
+    for name in "ab":
+        write_model(tmp_path / name, layer_types=[name] * 4, no_rope_layers=[0, 3])
+    text = f'model a = "a"\nmodel b = "b"\noutput "out" = {expression}\n'
+    (tmp_path / "x.merge").write_text(text)
+    plan = mergelang.load(tmp_path / "x.merge").plan().outputs[0]
+    layers = {int(each.name.split(".")[2]) for each in plan.tasks if ".layers." in each.name}
+    found = json.loads(plan.documents["config.json"])
+    assert layers == set(range(len(kinds)))
+    assert found["num_hidden_layers"] == len(kinds)
+    assert found["layer_types"] == list(kinds)
+    last = [3] if len(kinds) == 4 else [2] if "stack" in expression else []
+    assert found["no_rope_layers"] == [0, *last]
+
+
+def test_a_list_that_the_model_of_new_layers_lacks_is_told(tmp_path):
+    write_model(tmp_path / "a", layer_types=["a"] * 4)
+    write_model(tmp_path / "b")
+    text = 'model a = "a"\nmodel b = "b"\noutput "out" = mean(a[..2], b, missing: from(b))\n'
+    (tmp_path / "x.merge").write_text(text)
+    with pytest.raises(InputError) as told:
+        mergelang.load(tmp_path / "x.merge").plan()
+    assert str(told.value) == """\
+error[E0801]: the config of the result cannot be made: mean needs layer_types in config.json
+help: take the config from a model that has it: `config: from(x)`"""
+
+
 def test_nested_configs_say_it_too(tmp_path):
     for name, tied in (("u", False), ("t", True)):
         shapes = {f"language_model.{each}": shape for each, shape in llama_shapes().items()}

@@ -1,10 +1,10 @@
 """The config of a model expression: its donor's, changed as its layouts and its tables say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mergelang.check.givers import Checkpoints, givers
+from mergelang.check.givers import Checkpoints, givers, made_of
 from mergelang.check.program import Term
 from mergelang.errors import InputError
 from mergelang.models import config as edits
@@ -60,6 +60,8 @@ def _config_of(term: Term, checkpoints: Checkpoints) -> dict[str, Any] | None:
         return None
     if term.layout is not None:
         config = _arranged(term, config, checkpoints)
+    else:
+        config = _with_depth(term, config, checkpoints)
     return _with_tables(term, config, checkpoints)
 
 
@@ -74,6 +76,59 @@ def _arranged(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> d
         for tower in term.inventory.layering.towers:
             config = _listed(term, tower, config, checkpoints)
     return config
+
+
+def _with_depth(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> dict[str, Any]:
+    """The config of a term that has more or fewer layers than its donor, since a `match` or
+    `missing:` brings some or leaves some out. A layer keeps its number."""
+    mine, theirs = term.inventory, donor_of(term).inventory
+    if mine is None or theirs is None or mine.tensors.keys() == theirs.tensors.keys():
+        return config
+    for tower in theirs.layering.towers:
+        found = next((each for each in mine.layering.towers if each.prefix == tower.prefix), tower)
+        stated = edits.value_at(config, tower.stated) if tower.stated else None
+        if found.count == tower.count or type(stated) is not int:
+            continue
+        more = found.count - tower.count
+        config = edits.with_layers(config, stated + more, tower.stated)
+        *above, _ = tower.stated
+        listed = _lists_over(term, edits.section(config, above), tower, found, checkpoints)
+        config = edits.put(config, above, listed)
+    return config
+
+
+def _lists_over(
+    term: Term, part: Mapping[str, Any], was: Layering, tower: Layering, checkpoints: Checkpoints
+) -> dict[str, Any]:
+    """A section of a config with what it lists layer by layer, for other layers than there were:
+    of a new one what the config of the input says that it comes from."""
+    part, firsts = dict(part), {tower.split(name)[0]: name for name in term.inventory}
+    new = {
+        layer: _said_of(term, firsts[layer], tower.stated[:-1], checkpoints)
+        for layer in range(was.count, tower.count) if layer in firsts
+    }  # fmt: skip
+    lists, numbers = edits.by_layer(part, was.count), edits.layer_numbers(part, was.count)
+    for key, entries in lists.items():
+        others = [edits.by_layer(*each).get(key) for each in new.values()]
+        if None in others:
+            raise InputError("E0801", edit=term.op, key=key)
+        more = (each[layer] for layer, each in zip(new, others, strict=True))
+        part[key] = [*entries[: tower.count], *more]
+    for key, entries in numbers.items():
+        more = (layer for layer, (each, _) in new.items() if layer in each.get(key, ()))
+        part[key] = [*(each for each in entries if each < tower.count), *more]
+    return part
+
+
+def _said_of(
+    term: Term, name: str, above: Sequence[str], checkpoints: Checkpoints
+) -> tuple[Mapping[str, Any], int]:
+    """What the config of the input that gives a tensor says of layers, and how many it has."""
+    giver, called = made_of(term, name)[0]
+    config = edits.section(config_of(giver, checkpoints) or {}, above)
+    tower = giver.inventory.layering.tower(called)
+    count = tower.count if tower else 0
+    return spelled_out(config, count), count
 
 
 def _with_tables(term: Term, config: dict[str, Any], checkpoints: Checkpoints) -> dict[str, Any]:

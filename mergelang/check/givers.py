@@ -22,10 +22,10 @@ def givers(term: Term, name: str, checkpoints: Checkpoints) -> Iterator[Term]:
         known = checkpoints[each.options["reference"]] if each.op == "adapted" else None
         if not each.inputs or (known and called in known.inventory):
             yield each
-        stack += _made_of(each, called)
+        stack += made_of(each, called)
 
 
-def _made_of(term: Term, name: str) -> list[tuple[Term, str]]:
+def made_of(term: Term, name: str) -> list[tuple[Term, str]]:
     """The tensors that a tensor of a term is made of, each with the term that has it."""
     if term.layout is not None:
         origin = term.layout.origins[name]

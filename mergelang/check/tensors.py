@@ -134,7 +134,10 @@ def _difference(first: Inventory, other: Inventory) -> Difference:
 def without(inventory: Inventory, names: "Mapping | set[str]") -> Inventory:
     """The inventory less some tensors; itself where it has none of them."""
     kept = {name: kind for name, kind in inventory.tensors.items() if name not in names}
-    return inventory if len(kept) == len(inventory) else replace(inventory, tensors=kept)
+    if len(kept) == len(inventory):
+        return inventory
+    layering = inventory.layering.over(kept.keys(), inventory.tensors.keys())
+    return replace(inventory, tensors=kept, layering=layering)
 
 
 def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Inventory]) -> Inventory:
@@ -147,4 +150,5 @@ def patched(inventory: Inventory, order: Inventory, donors: Mapping[str, Invento
             roles[name] = donors[name].roles.get(name, frozenset())
         elif name in inventory:
             tensors[name] = inventory[name]
-    return Inventory(tensors, order.layering, roles, order.architecture)
+    layering = order.layering.over(tensors.keys(), order.tensors.keys())
+    return Inventory(tensors, layering, roles, order.architecture)

@@ -426,7 +426,8 @@ class Terms:
             return None
         if all(each is first for each in inventories):
             return first
-        return Inventory(tensors, first.layering, roles, first.architecture, first.sparse)
+        layering = first.layering.over(tensors.keys(), first.tensors.keys())
+        return Inventory(tensors, layering, roles, first.architecture, first.sparse)
 
 
 def _sparse(input: Input) -> bool:
