@@ -254,3 +254,17 @@ def test_where_nothing_can_be_built_blocks_are_computed_all_the_same(settings, t
     )
     assert said.stdout == "None\n"
     assert not list(Path(tmp_path).rglob("*.so"))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b""])
+def test_a_built_file_that_was_cut_short_is_built_anew(damage, tmp_path, monkeypatch):
+    if compiler.library() is None:
+        pytest.skip("no C compiler")
+    monkeypatch.setenv("MERGELANG_CACHE", str(tmp_path))
+    assert compiler.library.__wrapped__() is not None
+    (built,) = tmp_path.rglob("*.so")
+    data = built.read_bytes()
+    built.unlink()  # this process has it loaded
+    built.write_bytes(damage(data))
+    assert compiler.library.__wrapped__() is not None
+    assert len(built.read_bytes()) == len(data)

@@ -38,13 +38,30 @@ def library() -> ctypes.CDLL | None:
     key = blake2b(b"\0".join((text, " ".join(FLAGS).encode(), _cpu())), digest_size=16).hexdigest()
     built = cache_folder() / "native" / f"{key}.so"
     try:
-        if not built.is_file():
+        if not _is_whole(built):
             _build(compiler, built)
         code = ctypes.CDLL(str(built))
         code.run.restype = ctypes.c_int64
         return code
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+DIGEST = 16
+"""Bytes at the end of the built file that are a digest of all others: to load one that was cut
+short ends the process. What loads it does not look behind its sections."""
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=DIGEST).digest()
+
+
+def _is_whole(built: Path) -> bool:
+    try:
+        data = built.read_bytes()
+    except FileNotFoundError:
+        return False
+    return data[-DIGEST:] == _digest(data[:-DIGEST])
 
 
 def _build(compiler: str, into: Path) -> None:
@@ -54,6 +71,8 @@ def _build(compiler: str, into: Path) -> None:
         made = Path(folder) / into.name
         command = [compiler, str(SOURCE), *FLAGS, "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
+        with made.open("r+b") as file:
+            file.write(_digest(file.read()))
         os.replace(made, into)
 
 
