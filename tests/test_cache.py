@@ -14,7 +14,7 @@ import mergelang
 from mergelang.draw.units import size
 from mergelang.errors import RunError
 from mergelang.plan import cached
-from mergelang.run import events, execute
+from mergelang.run import events, output
 from mergelang.store import blobs, notes, rates
 from mergelang.store.blobs import Blobs
 from tests.checkpoints import write_arrays
@@ -293,7 +293,7 @@ def test_after_a_run_the_store_keeps_to_its_limit_with_all_that_was_noted(folder
 def test_what_passes_take_is_measured_by_their_operators_and_decides_what_is_kept(
     folder, monkeypatch, store
 ):
-    monkeypatch.setattr(execute, "MEASURED_FROM", 1)
+    monkeypatch.setattr(output, "MEASURED_FROM", 1)
     made = recipe(folder, "slerp(a, b, t: 0.3)")
     run(made)
     measured = rates.rates()
@@ -380,7 +380,7 @@ def test_nothing_is_kept_of_an_input_that_is_replaced_while_it_is_read(
     put(contents[0])
     made(cache="none")  # so that its digest is known
     lock.unlink()
-    done, left = [], execute.tasks_left
+    done, left = [], output.tasks_left
 
     def begun(*given):
         if first:
@@ -394,7 +394,7 @@ def test_nothing_is_kept_of_an_input_that_is_replaced_while_it_is_read(
             put(contents[1])
 
     with monkeypatch.context() as patch, pytest.raises(RunError, match="E2001"):
-        patch.setattr(execute, "tasks_left", begun)
+        patch.setattr(output, "tasks_left", begun)
         recipe(folder, expression, "0.5").run(
             listener=listen, threads=1, processes=False, fresh=True
         )

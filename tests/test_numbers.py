@@ -13,7 +13,7 @@ import mergelang
 from mergelang.draw.plan_text import plan_json
 from mergelang.errors import Cancelled, MergelangError, RunError
 from mergelang.plan import cached
-from mergelang.run import events, execute
+from mergelang.run import events, output
 from mergelang.run.workers import Control
 from mergelang.store import numbers
 from mergelang.store.blobs import Blobs
@@ -276,7 +276,7 @@ def test_by_itself_a_table_is_kept_only_where_it_is_worth_a_file(folder, monkeyp
     made = recipe(folder, TIES)
     assert "of numbers" not in str(made.plan())
     with monkeypatch.context() as patch:
-        patch.delattr(execute, "Prepared")  # no tensor is looked up where there is nothing to gain
+        patch.delattr(output, "Prepared")  # no tensor is looked up where there is nothing to gain
         run(made)
     assert tables() == []
     run(made, cache="all")

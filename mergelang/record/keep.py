@@ -13,7 +13,7 @@ from mergelang.record.statement import STATEMENT, statement
 
 
 class Keeper:
-    """The recorder of a run (`run.execute.Recorder`)."""
+    """The recorder of a run (`run.output.Recorder`)."""
 
     def __init__(self, plan: Plan, binding: Binding | None = None):
         self._plan = plan

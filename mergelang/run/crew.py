@@ -60,6 +60,7 @@ class Crew(Team):
     def run(self) -> None:
         gc.freeze()  # what is shared stays shared: a collection would write to all of it
         try:
+            self._follow()  # else what is held from the start would begin all the same
             for number in range(self._count):
                 self._start(number)
             for _ in range(2):  # one to work on, one that waits for it
