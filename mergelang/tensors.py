@@ -168,28 +168,26 @@ class Layering:
 
     def split(self, name: str) -> tuple[int | None, str]:
         """Layer and rest of the name; (None, name) outside the layers."""
-        if not self.count or not name.startswith(self.prefix):
-            return None, name
-        number, dot, rest = name[len(self.prefix) :].partition(".")
-        if not dot or not number.isdigit() or int(number) >= self.count:
-            return None, name
-        return int(number), rest
+        number, rest = self._numbered(name)
+        return (number, rest) if number is not None and number < self.count else (None, name)
+
+    def _numbered(self, name: str) -> tuple[int | None, str]:
+        """The number behind the prefix, whether or not there is such a layer, and the rest."""
+        if self.count and name.startswith(self.prefix):
+            number, dot, rest = name[len(self.prefix) :].partition(".")
+            if dot and number.isdigit():
+                return int(number), rest
+        return None, name
 
     def over(self, names: Collection[str], before: Collection[str]) -> "Layering":
         """The layering of a model that has these tensors instead of those `before`: each tower with
         the layers that they are in. What was numbered beyond the last layer stays beyond it."""
-        if not self.count or names == before:
+        if names == before:
             return self
-        layers = (self._number(name) for name in names)
-        beyond = {self._number(name) for name in before} - {None, *range(self.count)}
-        count = max((each for each in layers if each not in (None, *beyond)), default=-1) + 1
+        beyond = {self._numbered(name)[0] for name in before} - {*range(self.count)} | {None}
+        layers = {self._numbered(name)[0] for name in names} - beyond
         others = tuple(each.over(names, before) for each in self.others)
-        return replace(self, count=count, others=others)
-
-    def _number(self, name: str) -> int | None:
-        """The number behind the prefix of a name, whether or not there is such a layer."""
-        number, dot, _ = name.removeprefix(self.prefix).partition(".")
-        return int(number) if name.startswith(self.prefix) and dot and number.isdigit() else None
+        return replace(self, count=max(layers, default=-1) + 1, others=others)
 
     def join(self, layer: int, rest: str) -> str:
         return f"{self.prefix}{layer}.{rest}"
@@ -197,10 +195,8 @@ class Layering:
     def moved(self, name: str, count: int) -> str:
         """The name of a tensor outside the layers when there are `count` of them: one that is
         numbered beyond the last layer stays beyond it."""
-        number, dot, rest = name.removeprefix(self.prefix).partition(".")
-        if not self.count or not name.startswith(self.prefix) or not dot or not number.isdigit():
-            return name
-        return self.join(int(number) - self.count + count, rest)
+        number, rest = self._numbered(name)
+        return name if number is None else self.join(number - self.count + count, rest)
 
 
 @dataclass(frozen=True, eq=False)

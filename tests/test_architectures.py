@@ -263,3 +263,16 @@ def test_a_layer_beyond_those_counted_stays_beyond_the_last(tmp_path):
         assert torch.equal(made[last], load_file(tmp_path / "a" / "model.safetensors")[
             "model.layers.2.mlp.up.weight"
         ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("numbers", "count"), [([0, 1], 2), ([0, 1, 2, 3], 4), ([0, 1, 2, 5], 3), ([], 0)]
+)
+def test_layers_are_those_of_the_tensors_and_what_lies_beyond_stays_beyond(numbers, count):
+    """Of three layers, and one numbered 5 that is none: a part for prediction."""
+    before = {f"m.layers.{each}.w" for each in (0, 1, 2, 5)} | {"m.norm", "m.side.0.w"}
+    names = {f"m.layers.{each}.w" for each in numbers} | {"m.norm", "m.side.0.w", "m.side.1.w"}
+    known = Layering("m.layers.", 3, others=(Layering("m.side.", 1),))
+    found = known.over(names, before)
+    assert (found.count, found.others[0].count) == (count, 2)
+    assert known.over(before, before) is known

@@ -178,6 +178,16 @@ def test_what_no_merge_made_cannot_be_verified(made, monkeypatch, capfd):
         "error[E2102]: a has no record of how it was made\n"
         "help: only what mergelang wrote has one: in mergelang.json, and in its weight files\n"
     )
+    shutil.copytree("out", "bare", ignore=shutil.ignore_patterns("mergelang.json"))
+    assert main(["verify", "bare"]) == 1
+    assert capfd.readouterr().err == (
+        "error[E2102]: bare has no record of its files\n"
+        "help: mergelang.json is gone; `mergelang verify` of a weight file looks at the record in "
+        "that\n"
+    )
+    for each in Path("bare").glob("*.safetensors"):
+        assert main(["verify", str(each)]) == 0
+    capfd.readouterr()
     assert main(["verify", "nowhere"]) == 1
     assert capfd.readouterr().err.startswith("error[E2101]: there is nothing at nowhere\n")
 

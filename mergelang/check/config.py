@@ -110,7 +110,7 @@ def _lists_over(
     lists, numbers = edits.by_layer(part, was.count), edits.layer_numbers(part, was.count)
     for key, entries in lists.items():
         others = [edits.by_layer(*each).get(key) for each in new.values()]
-        if None in others:
+        if not all(others):
             raise InputError("E0801", edit=term.op, key=key)
         more = (each[layer] for layer, each in zip(new, others, strict=True))
         part[key] = [*entries[: tower.count], *more]

@@ -181,8 +181,11 @@ class Expressions:
         low, high = expr.range.low or 0, expr.range.high
         place = expr.range.span
         if high is not None and high <= low:
-            turned = f"{high}..{low}" if high < low else f"{low}..{low + 1}"
-            self.report.add("E0505", place, text=place.text, suggestion=turned)
+            first, end = (high, low) if high < low else (low, low + 1)
+            if one is not None and one.inventory is not None and one.inventory.layering.count:
+                end = min(end, one.inventory.layering.count)
+                first = min(first, end - 1)
+            self.report.add("E0505", place, text=place.text, suggestion=f"{first}..{end}")
             return UNKNOWN
         if one is None:
             return UNKNOWN

@@ -419,15 +419,31 @@ class Terms:
         if lost:
             index, missing = next(iter(lost.items()))
             owner = next(arm for arm in arms if missing[0] in arm.term.inventory)
+            pattern = _pattern_of(missing, inventories[index], owner.term.inventory)
+            if pattern and not isinstance(patterns[index], ast.Anything):
+                text = patterns[index].span.text
+                compound = isinstance(patterns[index], ast.Or)
+                pattern = f"({text}) & {pattern}" if compound else f"{text} & {pattern}"
             self.report.add(
                 "E0705", arms[index].span, owner.span, other=arms[index].text, first=owner.text,
-                names=listed(missing, 3), tensors=counted(len(missing), "tensor"), name=missing[0],
+                names=listed(missing, 3), tensors=counted(len(missing), "tensor"),
+                arm=f'"{missing[0]}"' if not missing[1:] else pattern,
+                such=missing[0] if missing[1:] and not pattern else None,
             )  # fmt: skip
             return None
         if all(each is first for each in inventories):
             return first
         layering = first.layering.over(tensors.keys(), first.tensors.keys())
         return Inventory(tensors, layering, roles, first.architecture, first.sparse)
+
+
+def _pattern_of(names: Sequence[str], lacks: Inventory, has: Inventory) -> str | None:
+    """The pattern of layers that one model has beyond the last one of another, if all of these
+    tensors are in such."""
+    layers = [has.layering.split(name)[0] for name in names]
+    count = lacks.layering.count
+    beyond = count and all(each is not None and each >= count for each in layers)
+    return f"layers {count}.." if beyond else None
 
 
 def _sparse(input: Input) -> bool:

@@ -49,8 +49,8 @@ def record_of(path: Path, shown: str) -> Record:
         refuse_unreadable(path / RECORD if path.is_dir() else path)
     if found is None:
         kept = path.is_dir() and (path / RECORD).exists()
-        raise InputError("E2102", path=shown, file=RECORD if kept else None,
-                         none=None if kept else "")  # fmt: skip
+        raise InputError("E2102", path=shown, what="how it was made", lost=None,
+                         file=RECORD if kept else None, none=None if kept else "")  # fmt: skip
     return found
 
 

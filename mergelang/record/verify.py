@@ -45,8 +45,8 @@ def verify(path: Path, shown: str, say: Say = lambda done, of: None) -> Verified
     files = record.get("files") if path.is_dir() else {path.name: _of_itself(path)}
     if not isinstance(files, dict) or not all(isinstance(each, dict) for each in files.values()):
         there = (path / RECORD).exists()
-        raise InputError("E2102", path=shown, file=RECORD if there else None,
-                         none=None if there else "")  # fmt: skip
+        file, lost = (RECORD, None) if there else (None, RECORD)
+        raise InputError("E2102", path=shown, what="its files", file=file, lost=lost, none=None)
     look = _Look(path if path.is_dir() else path.parent, shown, record, say)
     if path.is_dir():
         look.names(files)

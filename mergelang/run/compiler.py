@@ -26,6 +26,11 @@ FLAGS = (
 """No fused multiply-add and no fast arithmetic: each operation is rounded on its own."""
 
 
+DIGEST = 16
+"""Bytes at the end of the built file that are a digest of all others: to load one that was cut
+short ends the process. What loads it does not look behind its sections."""
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """The built code, or None where there is none."""
@@ -35,7 +40,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     text = SOURCE.read_bytes()
-    key = blake2b(b"\0".join((text, " ".join(FLAGS).encode(), _cpu())), digest_size=16).hexdigest()
+    key = _digest(b"\0".join((text, " ".join(FLAGS).encode(), _cpu()))).hex()
     built = cache_folder() / "native" / f"{key}.so"
     try:
         if not _is_whole(built):
@@ -45,11 +50,6 @@ def library() -> ctypes.CDLL | None:
         return code
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-DIGEST = 16
-"""Bytes at the end of the built file that are a digest of all others: to load one that was cut
-short ends the process. What loads it does not look behind its sections."""
 
 
 def _digest(data: bytes) -> bytes:

@@ -224,6 +224,7 @@ class Run:
         self._looked = self.seconds
         self._memory = resident(*(self._team.processes if self._team else ()))
 
+
 def asked(program: Program) -> tuple[str, dict[str, str]]:
     """The file of a recipe, empty where it has none of its own, and its settings."""
     path = Path(program.tree.source.name).absolute()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mergelang.files import Facts
 from mergelang.plan.cached import calls_of, passing
@@ -21,6 +21,9 @@ from mergelang.run.workers import Result, Work
 from mergelang.run.writer import EVENTS, Folder
 from mergelang.store import rates
 from mergelang.store.rates import PASS
+
+if TYPE_CHECKING:
+    from mergelang.run.execute import Run
 
 MEASURED_FROM = 1 << 22
 """Bytes that passes over a tensor read from which on they are measured: fewer take what anything
@@ -59,11 +62,12 @@ class Digests:
 
 
 class _Output:
-    """An output in the making. `run` is the `execute.Run` that it is a part of."""
+    """An output in the making, as a part of a run."""
 
     def __init__(
-        self, run: Any, output: OutputPlan, files: Files, recorder: Recorder, allow_nonfinite: bool
-    ):
+        self, run: "Run", output: OutputPlan, files: Files, recorder: Recorder,
+        allow_nonfinite: bool,
+    ):  # fmt: skip
         self._run, self._output, self._files, self._recorder = run, output, files, recorder
         self._allow_nonfinite = allow_nonfinite
         self._name = output.destination.text
@@ -132,7 +136,7 @@ class _Output:
         task, run = self._todo[made.number], self._run
         if made.dropped or (task.action == CACHED and task.digest != made.digest):
             run.note("W2003", output=self._name, tensor=task.name)
-        if task.digest not in ("", made.digest):
+        if task.digest not in ("", made.digest):  # not the bytes that were written once
             if task.action == CACHED:
                 drop(run.plan, task)
             else:
@@ -199,11 +203,11 @@ class _Output:
 
 
 def write(
-    run: Any, output: OutputPlan, files: Files, recorder: Recorder, fresh: bool,
+    run: "Run", output: OutputPlan, files: Files, recorder: Recorder, fresh: bool,
     allow_nonfinite: bool,
 ) -> None:  # fmt: skip
-    """Writes an output as a part of a run (`execute.Run`), whole or not at all: what was done of it
-    until an error stays for the next run."""
+    """Writes an output as a part of a run, whole or not at all: what was done of it until an error
+    stays for the next run."""
     began, name, total = run.seconds, output.destination.text, output.bytes_written
     run.tell(events.OutputStarted(name, str(output.path), len(output.tasks), total))
     made = _Output(run, output, files, recorder, allow_nonfinite)

@@ -9,9 +9,10 @@ PROOF: dict[str, Kind] = {
         explain="`lineage`, `verify` and `diff` look at what is on the disk.\n",
     ),
     "E2102": Kind(
-        "{path} has no record of how it was made",
+        "{path} has no record of {what}",
         help=(
             "the {file} in it is damaged; a .safetensors file of the folder has the record, too",
+            "{lost} is gone; `mergelang verify` of a weight file looks at the record in that",
             "{none}only what mergelang wrote has one: in mergelang.json, and in its weight files",
         ),
         explain="""\

@@ -64,7 +64,10 @@ models are of different kinds.
         "`{other}` is to give {tensors} that it does not have: {names}",
         label="does not have them",
         related=("has them",),
-        help=('take them from the other: an arm `"{name}" => {first}` in front',),
+        help=(
+            "take them from the other: an arm `{arm} => {first}` in front",
+            'take them from the other: arms in front that name them, as `"{such}" => {first}` does',
+        ),
         explain="""\
 In a `match` between models every tensor is taken from the expression of its arm, which has to have
 it.
